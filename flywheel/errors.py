@@ -1,0 +1,89 @@
+"""Every error that the product raises on purpose.
+
+    FlywheelError
+    ├── ConfigError            params.yaml, a flag or a combination of them is not usable
+    ├── WorkspaceError         the workspace is missing, damaged, busy or in the wrong state
+    │   └── WorkspaceBusy      another turn holds the workspace
+    ├── IngestError            a source as a whole cannot be read
+    │   └── UnreadableImage    one file cannot become a sample; it is set aside with this text
+    ├── DataInvalid            stored data break a rule
+    │   ├── MaskInvalid        a mask's shape or class index does not fit
+    │   ├── ManifestInvalid    a manifest row breaks the schema
+    │   └── LeakageFound       a test sample reached training
+    ├── ModelError             a model directory is missing, damaged or of another kind
+    │   └── WeightsUnavailable pretrained weights are not here and may not be fetched
+    ├── StageFailed            a DVC stage ended with an error
+    └── Unavailable            a service did not answer; the only branch that is retried
+        ├── StorageUnavailable object storage or the DVC remote
+        └── TrackingUnavailable the MLflow server
+
+A message gives the value, the rule, the place and the cure.
+"""
+
+
+class FlywheelError(Exception):
+    """Root of the tree; the command line prints it as one line and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class ConfigError(FlywheelError):
+    """Raised when a parameter, a flag or a combination of them is not usable."""
+
+    exit_code = 2
+
+
+class WorkspaceError(FlywheelError):
+    """Raised when the workspace is missing, damaged or in the wrong state."""
+
+
+class WorkspaceBusy(WorkspaceError):
+    """Raised when another process holds the workspace."""
+
+
+class IngestError(FlywheelError):
+    """Raised when a source as a whole cannot be read."""
+
+
+class UnreadableImage(IngestError):
+    """Raised when one file cannot become a sample; ingestion sets it aside with this text and goes on."""
+
+
+class DataInvalid(FlywheelError):
+    """Raised when stored data break a rule."""
+
+
+class MaskInvalid(DataInvalid):
+    """Raised when a mask's shape or class index does not fit its image or the class table."""
+
+
+class ManifestInvalid(DataInvalid):
+    """Raised when a manifest row breaks the schema."""
+
+
+class LeakageFound(DataInvalid):
+    """Raised when a sample of the frozen test split, or its twin, reached training."""
+
+
+class ModelError(FlywheelError):
+    """Raised when a model directory is missing, damaged or of another kind."""
+
+
+class WeightsUnavailable(ModelError):
+    """Raised when pretrained weights are asked for, are not on this machine and cannot be fetched."""
+
+
+class StageFailed(FlywheelError):
+    """Raised when a DVC stage ended with an error."""
+
+
+class Unavailable(FlywheelError):
+    """Raised when a service did not answer; callers may try again."""
+
+
+class StorageUnavailable(Unavailable):
+    """Raised when object storage or the DVC remote did not answer."""
+
+
+class TrackingUnavailable(Unavailable):
+    """Raised when the MLflow server did not answer."""
