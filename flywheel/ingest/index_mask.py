@@ -1,0 +1,126 @@
+"""Reader of the index-mask folder, the layout that this product itself writes.
+
+    index.csv      columns file, and where known id, classes (names joined by '|'), group, split, product, caption
+    images/0001.png
+    masks/0001.png 8-bit class indices: 0 background, 255 ignore; named like `id`, or like the image
+    classes.json   {"0": "background", "1": "hole", ...}
+
+A row without classes and without a mask is a defect-free image. Without classes.json or without the column `classes`,
+an image that has no mask is unlabelled. Without index.csv, images/ and masks/ are paired by name.
+"""
+
+import csv
+import io
+from collections.abc import Callable
+
+import numpy as np
+
+from flywheel.errors import IngestError, MaskInvalid
+from flywheel.ingest.class_lists import parse_classes_json
+from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask, missing_label, read_mask, stem
+from flywheel.ingest.masks import check_indices
+from flywheel.ingest.source import Source, is_image_name, read_table_text
+
+NAME = "index-mask"
+LOOKS_FOR = "index.csv, or images/ with masks/"
+TABLE, CLASSES = "index.csv", "classes.json"
+IMAGES, MASKS = "images/", "masks/"
+
+
+def evidence(source: Source, names: list[str]) -> str:
+    if TABLE in names:
+        return TABLE
+    both = all(any(name.startswith(part) and is_image_name(name) for name in names) for part in (IMAGES, MASKS))
+    return f"{IMAGES} with {MASKS}" if both else ""
+
+
+def read(source: Source, names: list[str], max_pixels: int) -> Layout:
+    layout = Layout(recognised={TABLE, CLASSES} & set(names))
+    masks = {stem(name): name for name in names if name.startswith(MASKS) and is_image_name(name)}
+    classes: dict[int, str] = {}
+    if CLASSES in names:
+        classes = parse_classes_json(read_table_text(source, CLASSES), CLASSES)
+    elif masks:
+        raise IngestError(
+            f'{MASKS} has masks but there is no {CLASSES}; write {{"0": "background", "1": "name"}} there'
+        )
+    known = set(names)
+    unused = dict(masks)
+    for line, row in _rows(source, names, layout):
+        name, key = row["file"], row.get("id") or stem(row["file"])
+        if name not in known:
+            layout.problems.append((name, f"{name}: listed in {TABLE} line {line}, not in the source; add the file"))
+            continue
+        mask_key = key if key in masks else stem(name)
+        mask = masks.get(mask_key, "")
+        unused.pop(mask_key, None)
+        layout.recognised |= {mask} - {""}
+        layout.items.append(
+            Item(
+                name,
+                label=_label(source, row, mask, classes, max_pixels),
+                classes=classes,
+                mask_file=mask,
+                product=row.get("product", ""),
+                group=row.get("group", ""),
+                given_split=GIVEN.get(row.get("split", "").lower(), ""),
+                caption=row.get("caption", ""),
+            )
+        )
+    layout.ignored += [(mask, f"{mask}: a mask without an image") for mask in unused.values()]
+    return layout
+
+
+def _rows(source: Source, names: list[str], layout: Layout) -> list[tuple[int, dict[str, str]]]:
+    """(line, row) of index.csv, or rows made from the files in images/. Values are stripped strings."""
+    if TABLE not in names:
+        return [(0, {"file": name}) for name in names if name.startswith(IMAGES) and is_image_name(name)]
+    reader = csv.DictReader(io.StringIO(read_table_text(source, TABLE), newline=""))
+    try:
+        columns = [(column or "").strip().lower() for column in reader.fieldnames or []]
+        if "file" not in columns:
+            raise IngestError(
+                f"{TABLE}: no column 'file' among {', '.join(columns) or 'none'}; name the columns in line 1"
+            )
+        reader.fieldnames = columns
+        rows = []
+        for values in reader:
+            row = {column: (values[column] or "").strip() for column in columns}
+            if row["file"]:
+                rows.append((reader.line_num, row))
+            else:
+                place = f"{TABLE}:{reader.line_num}"
+                layout.problems.append((place, f"{place}: no file name in column 'file'; complete the row"))
+        return rows
+    except csv.Error as err:
+        raise IngestError(f"{TABLE}:{reader.line_num}: not a readable table ({err}); save it as CSV") from err
+
+
+def _label(
+    source: Source, row: dict[str, str], mask: str, classes: dict[int, str], max_pixels: int
+) -> Callable[[], np.ndarray] | None:
+    """How the row's mask is read; None when the row is unlabelled."""
+    told = {part.strip().casefold() for part in row["classes"].split("|") if part.strip()} if "classes" in row else None
+    if not mask:
+        if not classes or told is None:
+            return None
+        if told:
+            return missing_label(f"{row['file']}: {TABLE} says {row['classes']}, but {MASKS} has no mask; add it")
+        return NoMask()
+
+    def label() -> np.ndarray:
+        values = read_mask(source, mask, max_pixels)
+        check_indices(values, classes, mask)
+        if told is not None:
+            found = {name.casefold() for index, name in classes.items() if (values == index).any()}
+            if found != told:
+                raise MaskInvalid(
+                    f"{mask}: holds {_listed(found)}, {TABLE} says {_listed(told)}; mend the mask or the table"
+                )
+        return values
+
+    return label
+
+
+def _listed(names: set[str]) -> str:
+    return "|".join(sorted(names)) or "no defect"

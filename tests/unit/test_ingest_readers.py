@@ -1,0 +1,336 @@
+"""Every vendor's layout: a tiny tree written by hand comes back as the masks that were put into it."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openpyxl
+import pytest
+from pycocotools import mask as rle
+
+from flywheel.data.classes import ClassTable
+from flywheel.data.sample import Sample
+from flywheel.errors import DataInvalid, IngestError
+from flywheel.ingest.class_lists import parse_class_list, parse_classes_json
+from flywheel.ingest.formats import detect, read_layout, visible_names
+from flywheel.ingest.ingest import class_names, read_labelled
+from flywheel.ingest.source import FolderSource
+
+# pycocotools 2.0.11 has not followed NumPy's copy keyword
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+LIMIT = 10_000
+GENERATOR = np.random.default_rng(0)
+
+
+def picture(path: Path, height: int = 12, width: int = 10) -> np.ndarray:
+    """Write a random RGB image and return its pixels."""
+    pixels = GENERATOR.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels[..., ::-1])
+    return pixels
+
+
+def mask(path: Path, values: np.ndarray) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), values)
+    return values
+
+
+def square(index: int, height: int = 12, width: int = 10) -> np.ndarray:
+    values = np.zeros((height, width), np.uint8)
+    values[2:6, 3:8] = index
+    return values
+
+
+def labelled(folder: Path, *classes: str, format: str = "auto") -> dict[str, Sample]:
+    samples = read_labelled(str(folder), format=format, max_pixels=LIMIT, classes=ClassTable(classes))
+    return {sample.source.removeprefix(f"{folder}/"): sample for sample in samples}
+
+
+# index-mask
+
+
+def test_index_mask_folder_gives_masks_groups_splits_and_captions(tmp_path: Path) -> None:
+    pixels = picture(tmp_path / "images" / "a.png")
+    picture(tmp_path / "images" / "b.png")
+    mask(tmp_path / "masks" / "a.png", square(2))
+    (tmp_path / "classes.json").write_text('{"0": "background", "1": "hole", "2": "stain"}')
+    (tmp_path / "index.csv").write_text(
+        "id,file,classes,group,split,caption\na,images/a.png,stain,roll1,test,A stain.\nb,images/b.png,,roll2,valid,\n"
+    )
+    samples = labelled(tmp_path, "knot", "Stain")
+    stained, good = samples["images/a.png"], samples["images/b.png"]
+    assert np.array_equal(stained.image, pixels)
+    assert stained.mask is not None
+    assert np.array_equal(stained.mask, square(2))  # stain is class 2 of the asking table too, whatever its case
+    assert (stained.group, stained.given_split, stained.caption) == ("roll1", "test", "A stain.")
+    assert good.mask is not None
+    assert not good.mask.any()
+    assert good.given_split == "val"
+
+
+def test_masks_come_in_the_indices_of_the_asking_table(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    mask(tmp_path / "masks" / "a.png", square(1))
+    (tmp_path / "classes.json").write_text('["background", "hole"]')
+    want = square(3)
+    assert np.array_equal(labelled(tmp_path, "knot", "stain", "HOLE")["images/a.png"].mask, want)
+    with pytest.raises(DataInvalid, match="unknown class 'hole'"):
+        labelled(tmp_path, "knot")
+    assert class_names(str(tmp_path), max_pixels=LIMIT) == ["hole"]
+
+
+def test_without_a_class_list_and_masks_the_images_are_unlabelled_but_keep_their_group(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / "index.csv").write_text("id,file,group,split\na,images/a.png,lot1,train\n")
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [(item.label, item.group) for item in layout.items] == [(None, "lot1")]
+
+
+def test_masks_without_a_class_list_are_an_error_that_says_what_to_write(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    mask(tmp_path / "masks" / "a.png", square(1))
+    with pytest.raises(IngestError, match=r"there is no classes\.json"):
+        read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ('{"0": "background", "2": "b", "1": "a"}', {1: "a", 2: "b"}),
+        ('["background", "a", "b"]', {1: "a", 2: "b"}),
+        ('{"classes": [{"index": 1, "name": "a", "colour": "#fff"}], "ignore": 255}', {1: "a"}),
+    ],
+)
+def test_classes_json_is_read_in_each_form(text: str, want: dict[int, str]) -> None:
+    assert parse_classes_json(text, "classes.json") == want
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"x": "a"}', '{"300": "a"}', '{"1": "a", "2": "A"}', "3", '{"1": ""}'])
+def test_a_broken_classes_json_is_an_error_that_names_the_file(text: str) -> None:
+    with pytest.raises(IngestError, match=r"^classes\.json"):
+        parse_classes_json(text, "classes.json")
+
+
+# MVTec AD
+
+
+def mvtec_tree(root: Path) -> np.ndarray:
+    picture(root / "train" / "good" / "000.png")
+    picture(root / "test" / "good" / "000.png")
+    picture(root / "test" / "hole" / "000.png")
+    picture(root / "test" / "cut" / "000.png")
+    mask(root / "ground_truth" / "hole" / "000_mask.png", square(255))
+    return mask(root / "ground_truth" / "cut" / "000_mask.png", np.roll(square(255), 3, axis=0))
+
+
+def test_mvtec_class_is_the_defect_folder_and_its_split_is_not_honoured(tmp_path: Path) -> None:
+    cut = mvtec_tree(tmp_path)
+    samples = labelled(tmp_path, "cut", "hole")
+    assert set(samples) == {"train/good/000.png", "test/good/000.png", "test/hole/000.png", "test/cut/000.png"}
+    assert np.array_equal(samples["test/hole/000.png"].mask, square(2))
+    assert np.array_equal(samples["test/cut/000.png"].mask, (cut > 0).astype(np.uint8))
+    assert samples["train/good/000.png"].areas() == {}
+    assert {sample.given_split for sample in samples.values()} == {""}
+
+
+def test_mvtec_with_several_products_names_them(tmp_path: Path) -> None:
+    for product in ("carpet", "grid"):
+        mvtec_tree(tmp_path / "mvtec" / product)
+    samples = labelled(tmp_path, "cut", "hole")
+    assert {sample.product for sample in samples.values()} == {"carpet", "grid"}
+    assert len(samples) == 8
+
+
+# Defect Spectrum
+
+
+def test_defect_spectrum_gives_classes_of_each_product_and_captions(tmp_path: Path) -> None:
+    root = tmp_path / "DS-MVTec"
+    for product in ("bottle", "cable"):
+        picture(root / product / "image" / "broken" / "000.png")
+        mask(root / product / "mask" / "broken" / "000_mask.png", square(2))
+        mask(root / product / "rgb_mask" / "broken" / "000_mask.png", square(200))
+    picture(root / "bottle" / "image" / "good" / "001.png")
+    (root / "DS-MVTec.md").write_text(
+        "# DS-MVTec\n    defects_dict = {\n        “bottle”: {‘broken_large’: 1, ‘contamination’: 2},\n"
+        "        \"cable\": {'bent_wire': 1, 'cable_swap': 2}\n    }\n",
+        encoding="utf-8",
+    )
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.append(["No.", "Path", "object", "defect description"])
+    sheet.append([1, "bottle\\image\\broken\\000.png", "bottle", "A speck on the rim."])
+    sheet.append([2, "cable/broken/000.png", "cable", "Two wires are swapped."])
+    book.save(root / "captions.xlsx")
+    samples = labelled(tmp_path, "cable_swap", "contamination")
+    bottle, cable = (samples[f"DS-MVTec/{product}/image/broken/000.png"] for product in ("bottle", "cable"))
+    assert np.array_equal(bottle.mask, square(2))
+    assert np.array_equal(cable.mask, square(1))
+    assert (bottle.caption, cable.caption) == ("A speck on the rim.", "Two wires are swapped.")
+    assert (bottle.product, cable.product) == ("bottle", "cable")
+    assert samples["DS-MVTec/bottle/image/good/001.png"].class_indices == ()
+
+
+def test_defect_spectrum_without_defect_folders_and_with_the_misspelt_colour_masks(tmp_path: Path) -> None:
+    ring = tmp_path / "DS-VISION" / "Ring"
+    picture(ring / "image" / "0001.png")
+    mask(ring / "mask" / "0001.png", square(1))
+    mask(ring / "rbg_mask" / "0001.png", square(9))
+    (tmp_path / "DS-VISION" / "DS-VISION.md").write_text("'Ring': {'contamination': 1}\n'Wood': {'impurities': 1}\n")
+    assert np.array_equal(labelled(tmp_path, "contamination")["DS-VISION/Ring/image/0001.png"].mask, square(1))
+
+
+def test_defect_spectrum_product_without_a_class_list_is_never_given_the_names_of_another(tmp_path: Path) -> None:
+    picture(tmp_path / "DS-X" / "grid" / "image" / "bent" / "0.png")
+    mask(tmp_path / "DS-X" / "grid" / "mask" / "bent" / "0_mask.png", square(1))
+    (tmp_path / "DS-X" / "DS-X.md").write_text('"bottle": {"broken": 1}')
+    assert labelled(tmp_path, "broken") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ('d = {"a b": {\'x\': 1, "y\'s": 2}}', {"a b": {1: "x", 2: "y's"}}),
+        ("“a”: {“x”: 1，}\n", {"a": {1: "x"}}),
+        ("| index | name |\n|---|---|\n| 1 | hole |\n| 2 | 断纱 |\n", {"": {1: "hole", 2: "断纱"}}),
+        ("0: background\n1: hole\n2: stain\n", {"": {1: "hole", 2: "stain"}}),
+        ("just words", {}),
+    ],
+)
+def test_class_lists_are_read_in_each_known_form(text: str, want: dict[str, dict[int, str]]) -> None:
+    assert parse_class_list(text, "DS-a.md") == want
+
+
+# COCO
+
+
+def coco_file(path: Path, images: list[dict], annotations: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    categories = [{"id": 7, "name": "stain"}, {"id": 3, "name": "hole"}]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def entry(number: int, name: str) -> dict:
+    return {"id": number, "file_name": name, "height": 12, "width": 10}
+
+
+def test_coco_polygons_and_both_rles_give_the_same_mask(tmp_path: Path) -> None:
+    inside = square(1)
+    counts, runs = 0, []
+    for value in inside.T.ravel():  # COCO counts columns first, starting with zeros
+        if value != len(runs) % 2:
+            runs.append(counts)
+            counts = 0
+        counts += 1
+    runs.append(counts)
+    packed = rle.encode(np.asfortranarray(inside))
+    forms = [
+        [[3, 2, 8, 2, 8, 6, 3, 6]],
+        {"size": [12, 10], "counts": runs},
+        {"size": [12, 10], "counts": packed["counts"].decode()},
+    ]
+    for number in range(3):
+        picture(tmp_path / f"{number}.png")
+    images = [entry(number, f"{number}.png") for number in range(3)]
+    annotations = [{"image_id": n, "category_id": 3, "segmentation": form} for n, form in enumerate(forms)]
+    coco_file(tmp_path / "annotations.json", images, annotations)
+    samples = labelled(tmp_path, "hole")
+    for number in range(3):
+        assert np.array_equal(samples[f"{number}.png"].mask, inside), forms[number]
+
+
+def test_coco_later_annotations_lie_on_top_and_crowds_are_ignored(tmp_path: Path) -> None:
+    picture(tmp_path / "train" / "a.png")
+    picture(tmp_path / "train" / "b.png")
+    boxes = ([[0, 0, 6, 0, 6, 6, 0, 6]], [[4, 4, 9, 4, 9, 9, 4, 9]], [[0, 10, 2, 10, 2, 12, 0, 12]])
+    annotations = [
+        {"image_id": 1, "category_id": 7, "segmentation": boxes[0]},
+        {"image_id": 1, "category_id": 3, "segmentation": boxes[1]},
+        {"image_id": 1, "category_id": 3, "segmentation": boxes[2], "iscrowd": 1},
+    ]
+    coco_file(tmp_path / "train" / "_annotations.coco.json", [entry(1, "a.png"), entry(2, "b.png")], annotations)
+    want = np.zeros((12, 10), np.uint8)
+    want[0:6, 0:6] = 2
+    want[4:9, 4:9] = 1
+    want[10:12, 0:2] = 255
+    samples = labelled(tmp_path, "hole", "stain")
+    assert np.array_equal(samples["train/a.png"].mask, want)
+    assert samples["train/b.png"].class_indices == ()
+    assert samples["train/a.png"].given_split == "train"
+
+
+def test_coco_finds_images_in_the_official_folders(tmp_path: Path) -> None:
+    picture(tmp_path / "val2017" / "x.png")
+    square_polygon = [[3, 2, 8, 2, 8, 6, 3, 6]]
+    annotations = [{"image_id": 1, "category_id": 3, "segmentation": square_polygon}]
+    coco_file(tmp_path / "annotations" / "instances_val2017.json", [entry(1, "x.png")], annotations)
+    assert labelled(tmp_path, "hole")["val2017/x.png"].areas() == {1: 20}
+
+
+def test_coco_without_any_annotation_is_unlabelled(tmp_path: Path) -> None:
+    picture(tmp_path / "x.png")
+    coco_file(tmp_path / "a.json", [entry(1, "x.png")], [])
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [item.label for item in layout.items] == [None]
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [],
+        [[1, 1, 2, 2]],
+        [[0, 0, 1e9, 0, 1e9, 1e9]],
+        [[0, 0, float("nan"), 0, 5, 5]],
+        {"size": [5, 5], "counts": [25]},
+        {"size": [12, 10], "counts": [7, 3]},
+        {"size": [12, 10], "counts": "zz!!"},
+        {"counts": [120]},
+        "text",
+    ],
+)
+def test_coco_damaged_segmentations_leave_their_image_out_and_the_rest_goes_on(
+    tmp_path: Path, segmentation: object
+) -> None:
+    picture(tmp_path / "bad.png")
+    picture(tmp_path / "good.png")
+    annotations = [
+        {"image_id": 1, "category_id": 3, "segmentation": segmentation},
+        {"image_id": 2, "category_id": 3, "segmentation": [[3, 2, 8, 2, 8, 6, 3, 6]]},
+    ]
+    coco_file(tmp_path / "a.json", [entry(1, "bad.png"), entry(2, "good.png")], annotations)
+    assert set(labelled(tmp_path, "hole")) == {"good.png"}
+
+
+# detection
+
+
+def test_plain_images_are_found_when_nothing_else_is_there(tmp_path: Path) -> None:
+    picture(tmp_path / "deep" / "er" / "a.png")
+    picture(tmp_path / ".hidden.png")
+    source = FolderSource(str(tmp_path))
+    assert detect(source, visible_names(source)) == "images"
+    assert [item.image for item in read_layout(source, "auto", LIMIT)[1].items] == ["deep/er/a.png"]
+
+
+def test_two_formats_in_one_source_are_an_error_that_names_both(tmp_path: Path) -> None:
+    mvtec_tree(tmp_path)
+    (tmp_path / "index.csv").write_text("file\n")
+    with pytest.raises(IngestError, match=r"fits several formats: index-mask \(index.csv\); mvtec"):
+        read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert read_layout(FolderSource(str(tmp_path)), "mvtec", LIMIT)[0] == "mvtec"
+
+
+def test_no_format_is_an_error_that_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(IngestError, match=r"nothing to ingest among 1 files; looked for index-mask: index\.csv"):
+        read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    with pytest.raises(IngestError, match="not coco; looked for a JSON file"):
+        read_layout(FolderSource(str(tmp_path)), "coco", LIMIT)
+    with pytest.raises(IngestError, match="format 'yolo', expected auto, index-mask"):
+        read_layout(FolderSource(str(tmp_path)), "yolo", LIMIT)
+    with pytest.raises(IngestError, match="no such folder"):
+        FolderSource(str(tmp_path / "absent"))
+    with pytest.raises(IngestError, match="a file, expected a folder"):
+        FolderSource(str(tmp_path / "notes.txt"))
