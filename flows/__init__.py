@@ -1,0 +1,1 @@
+"""Prefect flows: order and time. Bodies call tasks only."""

@@ -1,0 +1,42 @@
+"""The flow `ingest`: bring images and labels into a workspace."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.events import emit_event
+
+from tasks import ingest as step
+from tasks import view
+from tasks.turn import held
+
+LABELS_ARRIVED = "flywheel.labels.arrived"
+
+
+@flow(name="ingest", log_prints=True)
+def ingest(
+    workspace: str = ".",
+    source: str = "",
+    format: str = "auto",
+    product: str = "default",
+    hide_labels: bool = False,
+) -> dict[str, Any]:
+    """Ingest `source` (a folder or s3://bucket/prefix) into `workspace` and return the report.
+
+    When labels arrived, the event `flywheel.labels.arrived` is raised; a deployment may start a turn on it.
+    """
+    with held(workspace) as ws:
+        report = step.ingest(ws, source, format, product, hide_labels)
+    view.show_table(
+        "ingested",
+        [{key: report[key] for key in ("source", "format", "product", "accepted", "labelled", "duplicates")}],
+        f"{len(report['rejected'])} files were set aside",
+    )
+    if report["rejected"]:
+        view.show_table("set-aside", report["rejected"][:500], "files that were set aside, and why")
+    if report["labelled"]:
+        emit_event(
+            event=LABELS_ARRIVED,
+            resource={"prefect.resource.id": f"flywheel.workspace.{ws.name}"},
+            payload={"workspace": str(ws.root), "labelled": report["labelled"]},
+        )
+    return report

@@ -1,0 +1,66 @@
+"""The flow `turn`: one pass of the wheel in a workspace."""
+
+from typing import Any
+
+from prefect import flow
+
+from flows.tables import arm_rows, label_rows
+from tasks import turn as step
+from tasks import view
+from tasks.turn import Workspace
+
+
+@flow(name="turn", log_prints=True, validate_parameters=True)
+def turn(workspace: str = ".") -> dict[str, Any]:
+    """Run one turn in `workspace`, or go on with the one that was interrupted.
+
+    Returns the ledger entry, with "new": False and nothing else of note when there was nothing to do.
+    """
+    with step.held(workspace) as ws:
+        return _turn(ws)
+
+
+def _turn(ws: Workspace) -> dict[str, Any]:
+    params = ws.params()
+    start = step.begin(ws)
+    labels = {"asked": 0, "answered": 0, "clicks": 0, "waiting": 0}
+    if not start.resumed:
+        queue = step.prioritize(ws, params, start)
+        labels = step.label(ws, params)
+        view.show_table("label-queue", label_rows(queue), "images asked for, and why")
+    why = step.what_is_new(ws, params, start)
+    if not why:
+        words = "Nothing new: no label and no parameter changed since the last turn, so nothing was trained."
+        if labels["waiting"]:
+            words += f" {labels['waiting']} images wait for labels."
+        view.show_words("nothing-new", words)
+        view.log_line(words)
+        return {"new": False, "turn": start.turn - 1, "words": words, "queue": labels}
+
+    names = step.stage_names(params)
+    progress = view.Progress("turn-progress", len(names) + 3)
+    view.log_line(f"{start.generation}: {why}")
+    step.snapshot(ws, params, start)
+    run_id = step.begin_record(ws, start, why)
+    view.show_link("mlflow-run", step.run_link(ws, run_id), f"MLflow run of {start.generation}")
+    progress.step()
+    trained = []
+    for name in names:
+        run = step.run_stage(ws, name)
+        step.record_stage(ws, params, run_id, run)
+        if run.ran:
+            trained.append(name)
+        progress.step()
+        if name == "curate":
+            view.show_picture("synthetic-pairs", ws.paths.curated / "accepted.png", "accepted pairs: image, mask")
+    verdict = step.gate(ws, params, start, run_id)
+    step.feedback(ws)
+    progress.step()
+    entry = step.finish(ws, start, why, verdict, labels, trained, run_id)
+    revision = step.publish(ws, params, start)
+    step.end_record(ws, run_id, entry, revision)
+    progress.step()
+    view.show_table("arms", arm_rows(entry), f"{start.generation}: arms on the frozen test set")
+    view.show_words("verdict", f"## {start.generation}\n\n{verdict['words']}")
+    view.log_line(verdict["words"])
+    return {"new": True, **entry}

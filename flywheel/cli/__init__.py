@@ -1,0 +1,3 @@
+"""The command `flywheel`."""
+
+from flywheel.cli.app import main as main

@@ -1,0 +1,100 @@
+"""What commands print: rich tables for people, one JSON document for machines."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True)
+SHOWN_REJECTED = 20
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    return table
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def with_interval(value: float | None, interval: list[float] | None) -> str:
+    return number(value) if not interval else f"{number(value)} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def print_ingest(report: dict[str, Any]) -> None:
+    """The report of an ingestion."""
+    console.print(
+        f"[bold]{report['accepted']}[/] accepted ({report['labelled']} with labels), "
+        f"{report['duplicates']} duplicates, {len(report['rejected'])} set aside; format {report['format']}, "
+        f"classes: {', '.join(report['classes']) or 'none'}"
+    )
+    if report["rejected"]:
+        table = _table("Set aside", "file", "reason")
+        table.columns[1].justify = "left"
+        for row in report["rejected"][:SHOWN_REJECTED]:
+            table.add_row(row["file"], row["reason"])
+        console.print(table)
+        if len(report["rejected"]) > SHOWN_REJECTED:
+            console.print(f"and {len(report['rejected']) - SHOWN_REJECTED} more: see data/quarantine.jsonl")
+
+
+def print_arms(generation: str, arms: dict[str, Any]) -> None:
+    """Arms of one turn on the frozen test set."""
+    table = _table(f"{generation}: arms on the frozen test set", "arm", "mIoU [interval]", "recall", "false positives")
+    for name, arm in arms.items():
+        table.add_row(name, with_interval(arm["miou"], arm["miou_ci"]), number(arm["recall"]), number(arm["fpr"]))
+    console.print(table)
+
+
+def print_turn(entry: dict[str, Any]) -> None:
+    """How a turn ended."""
+    if entry["new"]:
+        print_arms(entry["generation"], entry["arms"])
+        console.print(entry["verdict"]["words"])
+    else:
+        console.print(entry["words"])
+
+
+def print_status(found: dict[str, Any]) -> None:
+    """The state of a workspace."""
+    samples = found["samples"]
+    console.print(
+        f"Generation [bold]{found['generation'] or 'none yet'}[/]: {samples['real']} real images, "
+        f"{samples['labelled']} labelled, {samples['synthetic']} synthetic pairs, {samples['quarantined']} set aside"
+    )
+    champion = found["champion"]
+    if champion:
+        console.print(
+            f"Champion [bold]{champion['model']}[/]: mIoU {with_interval(champion['miou'], champion.get('miou_ci'))}, "
+            f"recall {number(champion['recall'])}, false-positive rate {number(champion['fpr'])}"
+        )
+    if found["history"]:
+        arms = list(dict.fromkeys(name for turn in found["history"] for name in turn["arms"]))
+        table = _table("History", "generation", *arms, "champion", "verdict")
+        for turn in found["history"]:
+            values = [turn["arms"].get(name, {}) for name in arms]
+            table.add_row(
+                turn["generation"],
+                *(with_interval(arm.get("miou"), arm.get("miou_ci")) for arm in values),
+                with_interval(turn["champion"]["miou"], turn["champion"].get("miou_ci")),
+                "promoted" if turn["verdict"]["promote"] else "kept",
+            )
+        console.print(table)
+        console.print(found["history"][-1]["verdict"]["words"])
+    console.print(found["next"])
+
+
+def print_prediction(result: dict[str, Any]) -> None:
+    """Counts of a prediction run."""
+    console.print(
+        f"{result['images']} images: {result['defect']} with defects, {result['ok']} without, "
+        f"{len(result['rejected'])} unreadable. Table: [bold]{result['table']}[/]"
+    )

@@ -1,0 +1,242 @@
+"""One pass of the wheel, step by step. Every step can be run again after a crash and ends in the same state.
+
+    begin → prioritize → label → snapshot → (DVC stages) → gate → finish → publish
+
+`flows/turn.py` puts the steps in order; here is what each one does.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flywheel.data.shards import read_index, shard_files
+from flywheel.errors import DataInvalid
+from flywheel.files import file_sha256, read_json, sha256, tree_sha256, write_json
+from flywheel.params import Params
+from flywheel.registry import Registry
+from flywheel.tracking import tracking_uri
+from flywheel.workspace import Workspace, read_ledger_lines
+
+# Sections that do not change what a turn computes from the same labels.
+NOT_INPUTS = {"ingest", "split", "prioritize", "label", "publish"}
+
+
+@dataclass(frozen=True)
+class TurnStart:
+    """Which turn it is, and whether an earlier process began it."""
+
+    turn: int
+    resumed: bool
+
+    @property
+    def generation(self) -> str:
+        return generation_name(self.turn)
+
+
+def generation_name(turn: int) -> str:
+    return f"gen-{turn:04d}"
+
+
+def state_file(ws: Workspace) -> Path:
+    return ws.paths.state / "turn.json"
+
+
+def begin(ws: Workspace) -> TurnStart:
+    """The unfinished turn (also one that is judged but not yet published), or else the one after the last."""
+    file = state_file(ws)
+    if file.exists():
+        return TurnStart(read_json(file)["turn"], True)
+    done = read_ledger_lines(ws.paths.ledger)
+    return TurnStart(done[-1]["turn"] + 1 if done else 1, False)
+
+
+def registry(ws: Workspace) -> Registry:
+    return Registry(tracking_uri(ws.paths), f"{ws.name}-segmenter")
+
+
+def fetch_champion(ws: Workspace) -> Path | None:
+    """Local copy of the segmenter in service, or None before the first verdict."""
+    return registry(ws).fetch_champion(ws.paths.state / "champion")
+
+
+def unlabelled_digest(ws: Workspace) -> str:
+    return sha256("\n".join(path.name for path in shard_files(ws.paths.shards)).encode())
+
+
+def prioritize(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any]:
+    """Write the queue of images to label in this turn, unless it is there already for the same images."""
+    from flywheel.annotate.prioritize import prioritize as choose
+    from flywheel.annotate.queue import read_queue, write_queue
+
+    digest = unlabelled_digest(ws)
+    queue = read_queue(ws.paths)
+    if queue is None or queue["turn"] != start.turn or (not queue["done"] and queue.get("shards") != digest):
+        champion = fetch_champion(ws)
+        queue = choose(ws.paths, params.prioritize, champion=champion, seed=params.seed, turn=start.turn)
+        queue["shards"] = digest
+        write_queue(ws.paths, queue)
+    return queue
+
+
+def label(ws: Workspace, params: Params) -> dict[str, Any]:
+    """Let the configured annotator answer the queue; without one the queue waits for people."""
+    from flywheel.annotate.oracle import DatasetOracle
+    from flywheel.annotate.queue import answer_queue, read_queue
+
+    queue = read_queue(ws.paths)
+    if queue is None or queue["done"] or not queue["entries"] or params.label.annotator == "none":
+        waiting = 0 if queue is None or queue["done"] else len(queue["entries"])
+        return {"asked": 0, "answered": 0, "clicks": 0, "waiting": waiting}
+    annotator = DatasetOracle(params.label.oracle, params.ingest.max_pixels)
+    return answer_queue(ws.paths, annotator, language=params.build_generation.caption_language)
+
+
+def inputs_digest(ws: Workspace, params: Params) -> str:
+    """Digest of all that decides what a turn computes: labels, classes, splits and parameters."""
+    index = read_index(ws.paths.shards)
+    labelled = sorted(index.loc[index["labelled"], "shard"].unique())
+    files = [file_sha256(path) if path.exists() else "" for path in (ws.paths.classes, ws.paths.splits)]
+    knobs = yaml.safe_dump(params.model_dump(mode="json", exclude=NOT_INPUTS), sort_keys=True)
+    return sha256("\n".join([*labelled, *files, knobs]).encode())
+
+
+def what_is_new(ws: Workspace, params: Params, start: TurnStart) -> str:
+    """Why the turn has work, in words; empty when nothing changed since the last finished turn."""
+    if start.resumed:
+        return f"turn {start.turn} was begun and not finished"
+    if not read_index(ws.paths.shards)["labelled"].any():
+        return ""
+    done = read_ledger_lines(ws.paths.ledger)
+    if not done:
+        return "first labels"
+    if inputs_digest(ws, params) == done[-1]["inputs"]:
+        return ""
+    labelled = sample_counts(ws)["labelled"] - done[-1]["samples"]["labelled"]
+    return f"{labelled} new labels" if labelled > 0 else "changed labels or parameters"
+
+
+def snapshot(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any]:
+    """Fix this turn's inputs: the last turn's feedback, the frozen test sets, the shards under DVC."""
+    from flywheel.data.generation import freeze_test
+
+    if not start.resumed:
+        last = ws.paths.metrics / "feedback.json"
+        write_json(ws.paths.feedback, read_json(last) if last.exists() else {})
+        write_json(state_file(ws), {"turn": start.turn, "inputs": inputs_digest(ws, params)})
+    frozen = freeze_test(ws.paths)
+    if not any(product["ids"] for product in frozen.values()):
+        raise DataInvalid(
+            f"{ws.root}: no labelled image fell into the test split, so nothing can be judged; ingest labelled images "
+            f"of at least two groups (rolls, boards, tiles) for a defect class"
+        )
+    ws.add_shards()
+    return {product: len(entry["ids"]) for product, entry in frozen.items()}
+
+
+def gate(ws: Workspace, params: Params, start: TurnStart, run_id: str) -> dict[str, Any]:
+    """Judge the challenger against the champion, register it, and move the alias when it won.
+
+    The verdict is written before the alias moves: after a crash the same verdict is carried out again.
+    """
+    from flywheel.judge.gate import judge_challenger
+
+    evaluation = read_json(ws.paths.metrics / "evaluate.json")
+    chosen = evaluation["challenger"]
+    folder = ws.paths.segmenter(chosen["arm"]) / f"seed-{chosen['seed']}"
+    models = registry(ws)
+    digest = tree_sha256(folder)
+    tags = {"generation": start.generation, "arm": chosen["arm"], "seed": str(chosen["seed"])}
+    version = models.register(run_id, folder, tags)
+    file = ws.paths.metrics / "gate.json"
+    verdict = read_json(file) if file.exists() else {}
+    if verdict.get("turn") != start.turn or verdict.get("challenger_digest") != digest:
+        verdict = judge_challenger(
+            ws.paths,
+            params.gate,
+            champion=fetch_champion(ws),
+            challenger=folder,
+            seed=params.seed,
+            evaluation=evaluation,
+        ).as_dict()
+        verdict |= {"turn": start.turn, "challenger_digest": digest}
+        write_json(file, verdict)
+    measured = verdict["challenger_metrics"]
+    models.tag(version, {key: str(measured[key]) for key in ("miou", "recall", "fpr")})
+    if verdict["promote"]:
+        models.promote(version)
+    return verdict
+
+
+def feedback(ws: Workspace) -> dict[str, Any]:
+    """Write what the next turn should do differently; it becomes an input when that turn begins."""
+    from flywheel.judge.feedback import make_feedback
+
+    steer = make_feedback(ws.paths, read_json(ws.paths.metrics / "evaluate.json"))
+    write_json(ws.paths.metrics / "feedback.json", steer)
+    return steer
+
+
+def sample_counts(ws: Workspace) -> dict[str, int]:
+    from flywheel.data.manifest import FILE_NAME, read_manifest
+
+    index = read_index(ws.paths.shards)
+    labelled = index.loc[index["labelled"], "id"].nunique()
+    counts = {"real": index["id"].nunique(), "labelled": labelled, "synthetic": 0, "rejected_synthetic": 0}
+    if (ws.paths.curated / FILE_NAME).exists():
+        rejected = read_manifest(ws.paths.curated)["reason"] != ""
+        counts |= {"synthetic": int((~rejected).sum()), "rejected_synthetic": int(rejected.sum())}
+    counts["unlabelled"] = counts["real"] - labelled
+    counts["quarantined"] = len(read_ledger_lines(ws.paths.quarantine))
+    return counts
+
+
+def finish(
+    ws: Workspace,
+    start: TurnStart,
+    *,
+    why: str,
+    verdict: dict[str, Any],
+    labels: dict[str, Any],
+    trained: list[str],
+    run_id: str,
+) -> dict[str, Any]:
+    """Append the turn to the ledger and write the report. trained: the stages that ran in this turn."""
+    from flywheel.judge.ledger import append_verdict
+    from flywheel.report.render import write_report
+
+    evaluation = read_json(ws.paths.metrics / "evaluate.json")
+    card = read_json(ws.paths.generation / "card.json")
+    champion = registry(ws).champion()
+    judged = verdict["challenger_metrics"] if verdict["promote"] else verdict["champion_metrics"]
+    entry = {
+        "turn": start.turn,
+        "generation": start.generation,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "why": why,
+        "inputs": read_json(state_file(ws))["inputs"],
+        "dataset_digest": card["dataset_digest"],
+        "arms": evaluation["arms"],
+        "challenger": evaluation["challenger"],
+        "verdict": verdict,
+        "champion": {"model": f"{champion.name}/{champion.version}" if champion else "", **judged},
+        "samples": sample_counts(ws),
+        "queue": labels,
+        "trained": trained,
+        "mlflow_run": run_id,
+    }
+    append_verdict(ws.paths.ledger, entry)
+    write_report(ws.paths)
+    return entry
+
+
+def publish(ws: Workspace, params: Params, start: TurnStart, digest: str) -> str:
+    """Commit, tag and push the generation, then forget that the turn is under way. Returns the git revision."""
+    revision = ws.commit(f"{start.generation}: turn {start.turn}")
+    ws.tag(start.generation, f"Generation {start.turn}\n\ndataset digest {digest}")
+    if params.publish.push:
+        ws.push()
+    state_file(ws).unlink(missing_ok=True)
+    return revision

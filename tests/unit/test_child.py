@@ -1,0 +1,88 @@
+"""A killed turn leaves no process behind."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flywheel.child import LEADER_VARIABLE, RUNNING, end_leftover, run_child
+
+SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+
+
+def gone(pid: int, seconds: float = 10) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_lines_and_exit_code_come_back(tmp_path: Path) -> None:
+    seen: list[str] = []
+    code, lines = run_child(
+        [sys.executable, "-c", "print('a'); print('b'); raise SystemExit(3)"],
+        tmp_path, dict(os.environ), tmp_path, seen.append,
+    )  # fmt: skip
+    assert (code, lines, seen) == (3, ["a", "b"], ["a", "b"])
+    assert not (tmp_path / RUNNING).exists()
+
+
+def test_an_interrupted_parent_ends_the_whole_group(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def interrupt(line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    grandparent = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_child([sys.executable, "-c", grandparent], tmp_path, dict(os.environ), tmp_path, interrupt)
+    assert gone(pids[0])
+
+
+def test_a_stage_ends_when_its_leader_is_killed() -> None:
+    leader = subprocess.Popen(SLEEP, stdout=subprocess.PIPE)
+    assert leader.stdout and leader.stdout.readline() == b"up\n"
+    follow = (
+        "import time; from flywheel.child import follow_leader\n"
+        "follow_leader(); print('up', flush=True); time.sleep(60)"
+    )
+    stage = subprocess.Popen(
+        [sys.executable, "-c", follow], env=os.environ | {LEADER_VARIABLE: str(leader.pid)}, stdout=subprocess.PIPE
+    )
+    assert stage.stdout and stage.stdout.readline() == b"up\n"
+    leader.kill()
+    leader.wait()
+    assert stage.wait(timeout=10) == 1
+
+
+def test_the_next_turn_ends_what_a_killed_one_left(tmp_path: Path) -> None:
+    turn = subprocess.Popen(
+        [
+            sys.executable, "-c",
+            "import os, sys; from pathlib import Path; from flywheel.child import run_child\n"
+            "def show(line): print(line, flush=True)\n"
+            f"run_child({SLEEP!r}, Path('.'), dict(os.environ), Path(sys.argv[1]), show)",
+            str(tmp_path),
+        ],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert turn.stdout and turn.stdout.readline() == b"up\n"
+    left = psutil.Process(turn.pid).children()[0].pid
+    turn.kill()
+    turn.wait()
+    assert psutil.pid_exists(left)
+    end_leftover(tmp_path)
+    assert gone(left)
+    assert not (tmp_path / RUNNING).exists()

@@ -1,0 +1,78 @@
+"""Making a workspace, and what its git and DVC do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flywheel import git
+from flywheel.errors import ConfigError, StageFailed, WorkspaceBusy, WorkspaceError
+from flywheel.workspace import Workspace, init_workspace, read_ledger_lines
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return init_workspace(tmp_path_factory.mktemp("made") / "mill", preset="demo")
+
+
+def test_new_workspace_is_committed_whole(made: Workspace) -> None:
+    assert made.name == "mill"
+    assert git.run(made.root, "status", "--porcelain") == ""
+    assert {"params.yaml", "dvc.yaml", ".dvc/config", "workspace.json"} <= set(git.run(made.root, "ls-files").split())
+
+
+def test_second_init_leaves_the_first_alone(made: Workspace) -> None:
+    before = (made.root / "params.yaml").read_bytes()
+    with pytest.raises(WorkspaceError, match="is a workspace already"):
+        init_workspace(made.root)
+    assert (made.root / "params.yaml").read_bytes() == before
+
+
+def test_init_in_a_folder_with_a_git_project_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(WorkspaceError, match="folder of its own"):
+        init_workspace(tmp_path)
+
+
+def test_unknown_preset_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cpu, demo, gpu"):
+        init_workspace(tmp_path / "w", preset="tpu")
+    assert not (tmp_path / "w").exists()
+
+
+def test_open_says_how_to_make_a_workspace(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="flywheel init"):
+        Workspace.open(tmp_path)
+
+
+def test_a_held_workspace_refuses_another_process(made: Workspace) -> None:
+    code = (
+        "import sys; from pathlib import Path; from flywheel.workspace import Workspace\n"
+        "with Workspace.open(Path(sys.argv[1])).locked(): pass"
+    )
+    with made.locked():
+        other = subprocess.run(
+            [sys.executable, "-c", code, str(made.root)], capture_output=True, text=True, check=False
+        )
+    assert WorkspaceBusy.__name__ in other.stderr
+    subprocess.run([sys.executable, "-c", code, str(made.root)], check=True)
+
+
+def test_a_failed_stage_gives_its_own_words(made: Workspace) -> None:
+    with pytest.raises(StageFailed, match=r"build_generation.*data/(splits|classes|shards)"):
+        made.repro("build_generation")
+
+
+def test_commit_takes_only_what_a_turn_may_change(made: Workspace) -> None:
+    (made.root / "photo.png").write_bytes(b"mine")
+    (made.root / "metrics" / "gate.json").write_text("{}")
+    made.commit("a turn")
+    assert git.run(made.root, "status", "--porcelain") == "?? photo.png"
+
+
+def test_a_ledger_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(json.dumps({"turn": 1}) + '\n{"turn": 2, "arm')
+    assert read_ledger_lines(path) == [{"turn": 1}]
