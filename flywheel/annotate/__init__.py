@@ -1,0 +1,1 @@
+"""Which images to ask for, who answers, and where the answers go."""
