@@ -3,28 +3,22 @@
 Without a Prefect server the flows bring up a temporary one on loopback; with PREFECT_API_URL they show up on that one.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tasks.show import check_workspace, print_json, print_status_of, print_turn, shorten_expected_errors
+from tasks.show import (
+    check_workspace,
+    prepare_prefect,
+    print_json,
+    print_status_of,
+    print_turn,
+    shorten_expected_errors,
+)
 
 Folder = Annotated[Path, typer.Option("-w", "--workspace", help="The workspace.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
-
-def prepare_prefect(quiet: bool) -> None:
-    """Settings for a flow that a person starts; whatever is set already stays. Call before Prefect is imported."""
-    defaults = {
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_LOGGING_LEVEL": "WARNING" if quiet else "INFO",
-        "DO_NOT_TRACK": "1",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
 
 
 def turn(workspace: Folder = Path("."), as_json: AsJson = False) -> None:

@@ -99,6 +99,21 @@ def end_leftover(state: Path) -> None:
     note.unlink(missing_ok=True)
 
 
+def lead() -> None:
+    """Mark every process that this one starts as its own, and end those of leaders that are gone.
+
+    For processes that cannot follow their leader, such as the temporary server that Prefect starts.
+    """
+    for process in psutil.process_iter():
+        try:
+            leader = process.environ().get(LEADER_VARIABLE, "")
+            if leader.isdigit() and not psutil.pid_exists(int(leader)):
+                process.terminate()
+        except psutil.Error:
+            continue
+    os.environ[LEADER_VARIABLE] = str(os.getpid())
+
+
 def follow_leader() -> None:
     """Watch the process named in FLYWHEEL_LEADER from a thread and end this one as soon as it is gone."""
     leader = os.environ.get(LEADER_VARIABLE)

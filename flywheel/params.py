@@ -148,8 +148,9 @@ class Params(Section):
         first, below = self.train_generator_large.steps_from, self.train_generator_small.steps_below
         if not first <= self.synthesize.switch_step <= below:
             raise ValueError(
-                f"synthesize.switch_step {self.synthesize.switch_step} must lie between train_generator_large.steps_from "
-                f"{first} and train_generator_small.steps_below {below}, the timesteps that the two models learn"
+                f"synthesize.switch_step {self.synthesize.switch_step} must lie between "
+                f"train_generator_large.steps_from {first} and train_generator_small.steps_below {below}, "
+                f"the timesteps that the two models learn"
             )
         return self
 

@@ -196,6 +196,8 @@ class Workspace:
             "DVC_NO_ANALYTICS": "1",
             "PYTHONUNBUFFERED": "1",
             LEADER_VARIABLE: str(os.getpid()),
+            # threads that wait may spin only briefly: beside another busy process, long spins stall a training
+            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),
         }
         command = [sys.executable, "-m", "dvc", *arguments]
         for _ in range(20):  # DVC waits 3 s for its lock, then gives up

@@ -1,14 +1,29 @@
 """What the flows' commands print to a terminal."""
 
 import logging
+import os
 from pathlib import Path
 
+from flywheel.child import lead
 from flywheel.cli.show import console, print_status
 from flywheel.cli.show import print_json as print_json
 from flywheel.cli.show import print_turn as print_turn
 from flywheel.errors import FlywheelError
 from flywheel.status import status
 from flywheel.workspace import Workspace
+
+
+def prepare_prefect(quiet: bool) -> None:
+    """Settings for a flow that a person starts; whatever is set already stays. Call before Prefect is imported."""
+    lead()  # the temporary server of a flow that was killed still runs
+    defaults = {
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "WARNING" if quiet else "INFO",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
 
 
 def check_workspace(folder: Path) -> None:

@@ -86,3 +86,20 @@ def test_the_next_turn_ends_what_a_killed_one_left(tmp_path: Path) -> None:
     end_leftover(tmp_path)
     assert gone(left)
     assert not (tmp_path / RUNNING).exists()
+
+
+def test_a_leader_ends_the_followers_of_leaders_that_are_gone() -> None:
+    gone_leader = subprocess.Popen([sys.executable, "-c", ""])
+    gone_leader.wait()
+    orphan = subprocess.Popen(SLEEP, env=os.environ | {LEADER_VARIABLE: str(gone_leader.pid)}, stdout=subprocess.PIPE)
+    mine = subprocess.Popen(SLEEP, env=os.environ | {LEADER_VARIABLE: str(os.getpid())}, stdout=subprocess.PIPE)
+    for process in (orphan, mine):
+        assert process.stdout and process.stdout.readline() == b"up\n"
+    subprocess.run([sys.executable, "-c", "from flywheel.child import lead; lead()"], check=True)
+    assert orphan.wait(timeout=10) < 0
+    assert mine.poll() is None
+    mine.kill()
+    for process in (orphan, mine):
+        process.wait()
+        assert process.stdout
+        process.stdout.close()

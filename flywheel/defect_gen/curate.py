@@ -1,0 +1,143 @@
+"""The stage `curate`: sift the synthetic pairs, and say of each rejected one why."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from flywheel.data.captions import caption
+from flywheel.data.classes import ClassTable
+from flywheel.data.manifest import COLUMNS, joined, write_manifest
+from flywheel.data.overlay import grid, overlay
+from flywheel.data.sample import Sample, encode_png
+from flywheel.data.shards import read_samples, shard_files
+from flywheel.defect_gen.crops import CropSource, TrainingSet
+from flywheel.defect_gen.filters import RealTiles, Verdict, class_areas, judge
+from flywheel.defect_gen.likeness import perceptual_hash
+from flywheel.files import write_bytes
+from flywheel.params import Curate
+from flywheel.paths import Paths
+from flywheel.progress import progress
+
+CAPTION_LANGUAGE = "en"
+TILES_PER_IMAGE = 16  # drawn as for training, from each real image ...
+MOST_TILES = 2048  # ... up to this many in all
+SHOWN = 32  # pairs in a grid
+GRID_COLUMNS = 8
+ENLARGED = 128  # px, least height of an image in a grid
+
+
+def curate(paths: Paths, params: Curate, *, seed: int) -> dict:
+    """Judge every pair in paths.synthetic; accepted and rejected ones go to the manifest in paths.curated.
+
+    A generator copies what it saw, and it saw random crops, so no list of them is complete: each pair is compared with
+    TILES_PER_IMAGE fresh crops of every real training image and their mirror images, and with the pairs accepted
+    before it. Also writes accepted.png and rejected.png for people.
+    """
+    index = _index(paths)
+    classes = ClassTable.load(paths.generation / "classes.json")
+    samples = read_samples(paths.synthetic, index) if len(index) else []
+    verdicts: list[Verdict] = []
+    if samples:
+        real = real_tiles(TrainingSet.load(paths), samples[0].image.shape[0], params, seed=seed)
+        accepted: list[int] = []
+        for sample in progress(samples, "curate", total=len(samples)):
+            assert sample.mask is not None
+            seen = np.array(accepted, np.uint64)
+            verdict = judge(sample.image, sample.mask, _wanted(sample, classes), real, seen, params)
+            if not verdict.reason:
+                accepted.append(perceptual_hash(sample.image))
+            verdicts.append(verdict)
+    reasons = [_named(verdict.reason, classes) for verdict in verdicts]
+    _write_grids(paths, samples, reasons, classes)
+    rows = [
+        _row(sample, str(shard), verdict, reason, classes)
+        for sample, shard, verdict, reason in zip(samples, index["shard"], verdicts, reasons, strict=True)
+    ]
+    write_manifest(paths.curated, pd.DataFrame(rows, columns=list(COLUMNS)))
+    return _report(samples, reasons, classes)
+
+
+def real_tiles(data: TrainingSet, side: int, params: Curate, *, seed: int) -> RealTiles:
+    """Tiles of the real training images: TILES_PER_IMAGE random ones of each, fewer where that would be too many."""
+    rng = np.random.default_rng(seed)
+    each = max(1, min(TILES_PER_IMAGE, MOST_TILES // len(data.images)))
+    tiles = [
+        CropSource([image], [mask], side).draw_many(each, rng)
+        for image, mask in zip(data.images, data.masks, strict=True)
+    ]
+    images, masks = (np.concatenate(parts) for parts in zip(*tiles, strict=True))
+    return RealTiles.of(images, masks, params.area_quantile)
+
+
+def _index(paths: Paths) -> pd.DataFrame:
+    tables = [pd.read_parquet(path, columns=["id"]).assign(shard=path.name) for path in shard_files(paths.synthetic)]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["id", "shard"])
+
+
+def _wanted(sample: Sample, classes: ClassTable) -> tuple[int, ...]:
+    return tuple(classes.index(name) for name in sample.scores["wanted"])
+
+
+def _named(reason: str, classes: ClassTable) -> str:
+    """The reason with the class's name in place of "class INDEX"."""
+    words = reason.split(" class ")
+    return f"{words[0]}: {classes.name(int(words[1]))}" if len(words) == 2 else reason
+
+
+def _row(sample: Sample, shard: str, verdict: Verdict, reason: str, classes: ClassTable) -> dict:
+    assert sample.mask is not None
+    areas = class_areas(sample.mask)
+    return {
+        "id": sample.id,
+        "shard": shard,
+        "split": "train",
+        "origin": "synthetic",
+        "product": sample.product,
+        "group": sample.group,
+        "classes": joined(list(areas)),
+        "areas": joined(list(areas.values())),
+        "height": sample.image.shape[0],
+        "width": sample.image.shape[1],
+        "caption": caption(sample.mask, classes, language=CAPTION_LANGUAGE),
+        "annotator": sample.annotator,
+        "clicks": sample.clicks,
+        "parents": joined(sample.parents),
+        "generator": sample.generator,
+        "seed": sample.seed,
+        "scores": json.dumps(sample.scores | verdict.scores, sort_keys=True),
+        "reason": reason,
+        "source": sample.source,
+    }
+
+
+def _write_grids(paths: Paths, samples: list[Sample], reasons: list[str], classes: ClassTable) -> None:
+    """accepted.png and rejected.png: image above its overlay, labelled; none for an empty list."""
+    for name, wanted in (("accepted", True), ("rejected", False)):
+        chosen = [(sample, reason) for sample, reason in zip(samples, reasons, strict=True) if (not reason) == wanted]
+        if not chosen:
+            (paths.curated / f"{name}.png").unlink(missing_ok=True)
+            continue
+        cells, labels = [], []
+        for sample, reason in chosen[:SHOWN]:
+            assert sample.mask is not None
+            times = -(-ENLARGED // sample.image.shape[0])
+            image, mask = (part.repeat(times, 0).repeat(times, 1) for part in (sample.image, sample.mask))
+            cells.append(np.concatenate([image, overlay(image, mask, classes)]))
+            labels.append(reason or " + ".join(sample.scores["wanted"]))
+        write_bytes(paths.curated / f"{name}.png", encode_png(grid(cells, GRID_COLUMNS, labels=labels)))
+
+
+def _report(samples: list[Sample], reasons: list[str], classes: ClassTable) -> dict:
+    kept = [sample for sample, reason in zip(samples, reasons, strict=True) if not reason]
+    accepted = Counter(name for sample in kept for name in sample.scores["wanted"])
+    made = Counter(name for sample in samples for name in sample.scores["wanted"])
+    return {
+        "made": len(samples),
+        "accepted": len(kept),
+        "rejected": len(samples) - len(kept),
+        "reasons": dict(sorted(Counter(reason for reason in reasons if reason).items())),
+        "accepted_per_class": {name: accepted[name] for name in classes.names if made[name]},
+        "made_per_class": {name: made[name] for name in classes.names if made[name]},
+    }

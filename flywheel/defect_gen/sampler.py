@@ -1,0 +1,83 @@
+"""Sampling with the hand-over: the large model lays out, the small one finishes, in at most 50 network calls."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from flywheel.defect_gen.schedule import STEPS, alphas_cumprod, solver_steps
+from flywheel.errors import ConfigError
+
+MAX_CALLS = 50  # more bring nothing downstream
+
+# (x (N, C, H, W), t (N,), condition (N, K) or None) -> prediction of x0, shaped like x
+DenoiserCall = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def guided(denoiser: DenoiserCall, weight: float) -> DenoiserCall:
+    """`denoiser` with classifier-free guidance (arXiv:2207.12598): x0 = untold + weight (told - untold).
+
+    Told and untold run as one batch, one network call. Weight 1 is the plain conditional model, 0 the untold one.
+    """
+    if weight in (0, 1):
+        return lambda x, t, condition: denoiser(x, t, condition if weight else None)
+
+    def call(x: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
+        if condition is None:
+            return denoiser(x, t, None)
+        untold = torch.full_like(condition, torch.nan)
+        both = denoiser(torch.cat([x, x]), torch.cat([t, t]), torch.cat([condition, untold]))
+        with_wish, without = both.chunk(2)
+        return without + weight * (with_wish - without)
+
+    return call
+
+
+def sample_switched(
+    large: DenoiserCall,
+    small: DenoiserCall,
+    noise: Tensor,
+    *,
+    condition: Tensor | None,
+    switch_step: int,
+    network_calls: int,
+    guidance: float,
+    limit: float | None = None,
+) -> Tensor:
+    """Denoise with `large` while t >= switch_step, then with `small` (Defect-Gen, arXiv:2310.17316, sec. 4).
+
+    The same noisy x_t goes on at the hand-over, never a finished image, and both predict x0, so the multistep history
+    of DPM-Solver++(2M) (arXiv:2211.01095, algorithm 2) goes on as well.
+
+    noise: (N, 3 + C, H, W), standard normal; channels are RGB, then one per class including background.
+    condition: (N, K) multi-hot wanted classes, or None. guidance steers `large` alone: below the switch step the class
+    channels already tell `small` what is where. limit: predictions are held within [-limit, limit].
+    Returns x0 of the same shape: RGB in [-1, 1]; the argmax over the class channels is the class index.
+    Raises ConfigError when switch_step is outside 0..T or network_calls outside 1..50.
+    """
+    if not 0 <= switch_step <= STEPS:
+        raise ConfigError(f"switch_step {switch_step} is outside 0..{STEPS}; change synthesize.switch_step")
+    if not 1 <= network_calls <= MAX_CALLS:
+        raise ConfigError(f"network_calls {network_calls} is outside 1..{MAX_CALLS}; change synthesize.network_calls")
+    signal = alphas_cumprod()
+    alpha, sigma = signal.sqrt().tolist(), (1 - signal).sqrt().tolist()
+    log_snr = torch.log(signal.sqrt() / (1 - signal).sqrt()).tolist()
+    layout = guided(large, guidance)
+
+    x = noise
+    earlier: Tensor | None = None  # the x0 prediction before, and the step in log SNR that led from it
+    earlier_h = 0.0
+    steps = solver_steps(network_calls)
+    for position, step in enumerate(steps):
+        t = torch.full((len(x),), step, dtype=torch.long, device=x.device)
+        x0 = (layout if step >= switch_step else small)(x, t, condition)
+        if limit is not None:
+            x0 = x0.clamp(-limit, limit)
+        if position + 1 == len(steps):
+            return x0
+        following = steps[position + 1]
+        h = log_snr[following] - log_snr[step]
+        slope = x0 if earlier is None else x0 + (x0 - earlier) * (h / earlier_h / 2)
+        x = sigma[following] / sigma[step] * x - alpha[following] * float(torch.expm1(torch.tensor(-h))) * slope
+        earlier, earlier_h = x0, h
+    return x

@@ -1,0 +1,409 @@
+"""Training, synthesis and curation on a workspace of simple drawn images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from flywheel.checkpoint import Checkpoint, fingerprint
+from flywheel.data.classes import ClassTable
+from flywheel.data.manifest import COLUMNS, joined, read_manifest, write_manifest
+from flywheel.data.sample import Sample
+from flywheel.data.shards import read_samples, shard_files, write_shards
+from flywheel.defect_gen.crops import CropSource, TrainingSet, cut, visible_classes
+from flywheel.defect_gen.encoding import Statistics
+from flywheel.defect_gen.filters import RealTiles, judge
+from flywheel.defect_gen.likeness import distances, mirrored_hashes, perceptual_hash
+from flywheel.defect_gen.model_folder import load_denoiser, read_config
+from flywheel.defect_gen.specks import smallest_regions, without_specks
+from flywheel.defect_gen.stages import curate, synthesize, train_generator_large, train_generator_small
+from flywheel.defect_gen.synthesize import make_wishes
+from flywheel.defect_gen.train import Batch, Recipe, Training, denoising_loss, draw_batch, train_denoiser
+from flywheel.defect_gen.unet import DenoiserConfig
+from flywheel.defect_gen.wishes import draw_wish, read_class_weights
+from flywheel.errors import ConfigError, DataInvalid, ModelError
+from flywheel.files import write_json
+from flywheel.params import Curate, Synthesize, TrainGeneratorLarge, TrainGeneratorSmall
+from flywheel.paths import Paths
+
+CLASSES = ClassTable(("stain", "hole"))
+LARGE = TrainGeneratorLarge(
+    tile=32, patch=4, channels=(16, 32), steps_from=350, steps=2, batch=2, learning_rate=1e-3, ema=0.99
+)
+SMALL = TrainGeneratorSmall(
+    tile=32, patch=2, crop=16, channels=(16,), steps_below=450, steps=2, batch=2, learning_rate=1e-3, ema=0.99
+)
+DRAW = Synthesize(ratio=1.0, maximum=8, switch_step=400, network_calls=4, batch=2, guidance=2.0)
+SIFT = Curate(min_area=8, area_quantile=1.0, duplicate_distance=4)
+
+
+def drawn(seed: int, classes: tuple[int, ...], side: int = 40, origin: str = "real") -> Sample:
+    """Striped grey cloth with a dark square for a stain and a bright one for a hole."""
+    rng = np.random.default_rng(seed)
+    image = (120 + 20 * np.sin(np.arange(side) * 1.1)[:, None, None] + rng.normal(0, 8, (side, side, 1))).repeat(3, 2)
+    mask = np.zeros((side, side), np.uint8)
+    for index in classes:
+        top, left = rng.integers(2, side - 12, 2)
+        mask[top : top + 8, left : left + 8] = index
+    image[mask == 1] = 40
+    image[mask == 2] = 230
+    return Sample(
+        image=image.clip(0, 255).astype(np.uint8), mask=mask, product="cloth", origin=origin, annotator="oracle"
+    )
+
+
+def generation(paths: Paths, parts: list[tuple[Sample, str]]) -> None:
+    """Shards, manifest and class table of samples with their splits."""
+    rows = []
+    for sample, split in parts:
+        shard = write_shards(paths.shards, sample.origin, [sample])[0].name
+        areas = sample.areas() if sample.mask is not None else {}
+        rows.append(
+            dict.fromkeys(COLUMNS, "")
+            | {
+                "id": sample.id,
+                "shard": shard,
+                "split": split,
+                "origin": sample.origin,
+                "product": sample.product,
+                "classes": joined(list(areas)),
+                "areas": joined(list(areas.values())),
+                "annotator": sample.annotator,
+            }
+        )
+    write_manifest(paths.generation, pd.DataFrame(rows))
+    CLASSES.save(paths.generation / "classes.json")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    paths = Paths(tmp_path)
+    wanted: list[tuple[int, ...]] = [(1,), (2,), (1, 2), (), (1,), ()]
+    generation(paths, [(drawn(seed, classes), "train") for seed, classes in enumerate(wanted)])
+    return paths
+
+
+@pytest.fixture
+def trained(paths: Paths) -> Paths:
+    train_generator_large(paths, LARGE, seed=0)
+    train_generator_small(paths, SMALL, seed=0)
+    return paths
+
+
+def denoiser_config(kind: str = "small") -> DenoiserConfig:
+    return DenoiserConfig.model_validate(
+        {
+            "kind": kind,
+            "classes": CLASSES.names,
+            "tile": 32,
+            "patch": 2,
+            "channels": (16,),
+            "steps_from": 0,
+            "steps_below": 450,
+        }
+    )
+
+
+def statistics_of(source: CropSource) -> Statistics:
+    return Statistics.of(*source.draw_many(16, np.random.default_rng(0)), 3, 2)
+
+
+def source_of(seeds: range) -> CropSource:
+    samples = [drawn(seed, ((1,), (2,), (1, 2))[seed % 3]) for seed in seeds]
+    return CropSource([sample.image for sample in samples], [sample.mask for sample in samples], 32)  # type: ignore[misc]
+
+
+def test_only_real_training_samples_are_learnt_from(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    known = drawn(0, (1,))
+    normal = drawn(1, ())
+    others = [(drawn(2, (1,)), "test"), (drawn(3, (2,)), "val"), (drawn(4, (2,)), "reserve")]
+    generation(paths, [(known, "train"), (normal, "train"), (drawn(5, (1,), origin="synthetic"), "train"), *others])
+    assert sorted(TrainingSet.load(paths).ids) == sorted([known.id, normal.id])
+
+
+def test_crops_show_every_class_equally_often_and_half_are_centred() -> None:
+    rng = np.random.default_rng(0)
+    rare, common = drawn(0, (2,), side=200), [drawn(seed, (1,), side=200) for seed in range(1, 9)]
+    samples = [rare, *common]
+    source = CropSource([sample.image for sample in samples], [sample.mask for sample in samples], 32)  # type: ignore[misc]
+    shown = [visible_classes(source.draw(rng)[1]) for _ in range(1200)]
+    stains, holes = (sum(index in classes for classes in shown) for index in (1, 2))
+    assert 0.42 < (stains + holes) / len(shown) < 0.62
+    assert 0.7 < stains / holes < 1.4
+
+
+def test_a_crop_beyond_the_image_is_its_reflection() -> None:
+    array = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    np.testing.assert_array_equal(cut(array, -2, -1, 9), np.pad(array, ((2, 2), (1, 2)), mode="reflect"))
+
+
+def test_small_images_are_padded_to_the_tile() -> None:
+    sample = drawn(0, (1,), side=20)
+    assert sample.mask is not None
+    image, mask = CropSource([sample.image], [sample.mask], 32).draw(np.random.default_rng(0))
+    assert image.shape == (32, 32, 3)
+    assert mask.shape == (32, 32)
+
+
+def test_loss_counts_each_part_by_its_weights_by_hand() -> None:
+    """One sample, t where the SNR of std 1 is above the bound of 200. Two pixels with colour weights 1 and 3."""
+    x0 = torch.zeros(1, 5, 1, 2)
+    prediction = x0.clone()
+    prediction[0, 0, 0] = torch.tensor([1.0, 2.0])
+    prediction[0, 4, 0] = torch.tensor([3.0, 1.0])
+    batch = Batch(x0, torch.zeros(1, 1), torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[0.0, 1.0]]]]))
+    colour, classes = denoising_loss(prediction, batch, torch.tensor([0]), torch.ones(1, 5, 1, 1))
+    assert colour.item() == pytest.approx(200 * (1 * 1 + 3 * 4) / 6 / 2)
+    assert classes.item() == pytest.approx(200 * 1 / 4)
+
+
+def test_a_few_steps_overfit_one_batch() -> None:
+    """The loss on one batch, at the same noise, falls below two thirds of the starting linear guess's."""
+    source = source_of(range(3))
+    recipe = Recipe(steps=50, batch=4, crop=32, learning_rate=3e-3, ema=0.9)
+    config = denoiser_config()
+    statistics = statistics_of(source)
+    training = Training(config, statistics, recipe, seed=0, device=torch.device("cpu"))
+    batch = draw_batch(source, recipe, 2, statistics, np.random.default_rng(0))
+    fixed = training.generator.get_state()
+    losses = []
+    for _ in range(50):
+        training.generator.set_state(fixed)
+        losses.append(training.advance(batch))
+    assert losses[-1] < 0.67 * losses[0]
+
+
+def test_killed_and_resumed_training_equals_unbroken_training_bit_for_bit(tmp_path: Path) -> None:
+    source = source_of(range(6))
+    recipe = Recipe(steps=6, batch=2, crop=16, learning_rate=1e-3, ema=0.9)
+    config = denoiser_config()
+    statistics = statistics_of(source)
+
+    def train(folder: str, stop: int | None = None) -> Training:
+        def on_step(step: int) -> None:
+            if step == stop:
+                raise KeyboardInterrupt
+
+        return train_denoiser(
+            config,
+            statistics,
+            recipe,
+            source,
+            seed=7,
+            device=torch.device("cpu"),
+            checkpoint=Checkpoint(tmp_path / folder, fingerprint(seed=7)),
+            save_every=2,
+            on_step=on_step,
+        )
+
+    unbroken = train("unbroken")
+    with pytest.raises(KeyboardInterrupt):
+        train("killed", stop=3)  # the last saved step is 2
+    resumed = train("killed")
+    assert resumed.step == unbroken.step == 6
+    assert resumed.curves == unbroken.curves
+    for name, weight in unbroken.model.state_dict().items():
+        assert weight.equal(resumed.model.state_dict()[name]), name
+
+
+def test_training_writes_a_folder_that_loads_as_the_same_model(trained: Paths) -> None:
+    content = read_config(trained.generator_large)
+    assert content["model"]["steps_from"] == 350
+    assert "1" in content["real"]["combinations"]
+    model = load_denoiser(trained.generator_large)
+    assert model.config.classes == CLASSES.names
+    assert not model.training
+    curves = pd.read_csv(trained.generator_small / "curves.csv")
+    assert list(curves.columns) == ["step", "loss", "rgb_loss", "mask_loss"]
+    np.testing.assert_allclose(curves["loss"], curves["rgb_loss"] + curves["mask_loss"], rtol=1e-4)
+    assert not trained.checkpoint("train_generator_large").exists()
+
+
+def test_without_defects_nothing_is_trained_and_nothing_is_made(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    generation(paths, [(drawn(0, ()), "train"), (drawn(1, (1,)), "test")])
+    for report in (train_generator_large(paths, LARGE, seed=0), train_generator_small(paths, SMALL, seed=0)):
+        assert report["trained"] is False
+        assert "no labelled training image shows a defect" in report["reason"]
+    with pytest.raises(ModelError, match="the generator is empty"):
+        load_denoiser(paths.generator_large)
+    report = synthesize(paths, DRAW, seed=0)
+    assert report["made"] == 0
+    assert "no labelled training image" in report["reason"]
+    assert curate(paths, SIFT, seed=0)["made"] == 0
+    assert len(read_manifest(paths.curated)) == 0
+
+
+def pixels(paths: Paths) -> list[tuple[str, int, bytes]]:
+    table = pd.concat(
+        pd.read_parquet(path, columns=["id"]).assign(shard=path.name) for path in shard_files(paths.synthetic)
+    )
+    samples = read_samples(paths.synthetic, table)
+    return [(sample.id, sample.seed, sample.mask.tobytes()) for sample in samples if sample.mask is not None]
+
+
+def test_the_same_seed_draws_the_same_pairs_and_another_seed_others(trained: Paths) -> None:
+    report = synthesize(trained, DRAW, seed=3)
+    assert report["made"] == 4  # four real images with a defect, ratio 1
+    first = pixels(trained)
+    synthesize(trained, DRAW, seed=3)
+    assert pixels(trained) == first
+    synthesize(trained, DRAW, seed=4)
+    assert {seed for _, seed, _ in pixels(trained)}.isdisjoint({seed for _, seed, _ in first})
+
+
+def test_more_pairs_leave_the_earlier_wishes_as_they_were(trained: Paths) -> None:
+    seen = frozenset({(1,), (2,), (1, 2)})
+    few = make_wishes(trained, DRAW.model_copy(update={"maximum": 2}), seen, seed=0)
+    many = make_wishes(trained, DRAW, seen, seed=0)
+    assert many[:2] == few
+    assert len({wish.seed for wish in many}) == len(many) == 4
+
+
+def test_synthetic_samples_say_what_they_are(trained: Paths) -> None:
+    synthesize(trained, DRAW, seed=0)
+    path = shard_files(trained.synthetic)[0]
+    table = pd.read_parquet(path, columns=["id", "origin", "annotator", "product", "scores", "generator", "height"])
+    assert set(table["origin"]) == {"synthetic"}
+    assert set(table["annotator"]) == {"defect_gen"}
+    assert set(table["product"]) == {"cloth"}
+    assert set(table["height"]) == {32}
+    assert table["generator"].str.len().eq(16).all()
+    assert all(set(json.loads(scores)["wanted"]) <= set(CLASSES.names) for scores in table["scores"])
+
+
+def test_a_switch_step_that_a_model_did_not_learn_is_refused(trained: Paths) -> None:
+    with pytest.raises(ConfigError, match=r"switch_step 600 is outside 350\.\.450"):
+        synthesize(trained, DRAW.model_copy(update={"switch_step": 600}), seed=0)
+
+
+def test_a_missing_generator_is_named(paths: Paths) -> None:
+    with pytest.raises(ModelError, match="no generator here"):
+        synthesize(paths, DRAW, seed=0)
+
+
+def test_wishes_follow_the_feedback_and_keep_real_combinations(tmp_path: Path) -> None:
+    feedback = tmp_path / "feedback.json"
+    assert read_class_weights(feedback, CLASSES) == {1: 1.0, 2: 1.0}
+    write_json(feedback, {"class_weights": {"hole": 3.0, "elsewhere": 9.0}})
+    weights = read_class_weights(feedback, CLASSES)
+    assert weights == {1: 1.0, 2: 3.0}
+    combinations = [(1,), (1,), (2,), (1, 2)]
+    rng = np.random.default_rng(0)
+    wishes = [draw_wish(combinations, weights, frozenset(combinations), rng) for _ in range(4000)]
+    # a hole is drawn in 3/4 of the wishes, half of them with a stain; a stain in 1/4, a third of them with a hole
+    assert sum(wish == (2,) for wish in wishes) / 4000 == pytest.approx(3 / 8, abs=0.03)
+    assert sum(wish == (1,) for wish in wishes) / 4000 == pytest.approx(1 / 6, abs=0.03)
+    alone = [draw_wish(combinations, weights, frozenset({(1,), (2,)}), rng) for _ in range(100)]
+    assert {len(wish) for wish in alone} == {1}
+    write_json(feedback, {"class_weights": {"hole": -1}})
+    with pytest.raises(DataInvalid, match="negative"):
+        read_class_weights(feedback, CLASSES)
+
+
+def test_specks_are_regions_that_real_masks_hardly_have() -> None:
+    """By hand: stain regions of 1, 2 and 297 px, the small ones hold 3 of 300 px; 0.5 % of the tile is 50 px."""
+    masks = np.zeros((1, 100, 100), np.uint8)
+    masks[0, 0, 0] = masks[0, 0, 5] = masks[0, 0, 6] = 1
+    masks[0, 4:31, 3:14] = 1
+    masks[0, 50, :90] = 2
+    masks[0, 60, :10] = 2  # a tenth of the class: too much to be negligible
+    assert smallest_regions(masks, 4) == [50, 50, 10, 1]
+
+
+def test_specks_take_the_class_around_them_and_regions_stay() -> None:
+    mask = np.zeros((20, 20), np.uint8)
+    mask[2:8, 2:8] = 1
+    mask[4, 4] = 0  # a hole in the region
+    mask[5, 5] = 2  # a speck of another class in it
+    mask[15, 15:17] = 2  # a speck on the background
+    mask[12:18, 2:8] = 2
+    expected = np.zeros_like(mask)
+    expected[2:8, 2:8] = 1
+    expected[12:18, 2:8] = 2
+    np.testing.assert_array_equal(without_specks(mask, [4, 4, 4]), expected)
+    np.testing.assert_array_equal(without_specks(expected, [4, 4, 4]), expected)
+    np.testing.assert_array_equal(without_specks(mask, [1, 1, 1]), mask)
+    assert not without_specks(mask, [999, 999, 999]).any()
+
+
+def test_hash_ignores_brightness_and_tells_pictures_apart() -> None:
+    one, other = drawn(0, (1,)).image, drawn(1, (2,)).image
+    brighter = np.clip(one.astype(int) + 10, 0, 255).astype(np.uint8)
+    code = perceptual_hash(one)
+    bits = distances(code, np.array([code, perceptual_hash(brighter), perceptual_hash(other)], np.uint64))
+    assert bits[0] == 0
+    assert bits[1] <= 4
+    assert bits[2] > 10
+    assert perceptual_hash(np.ascontiguousarray(one[:, ::-1])) in mirrored_hashes(one)
+
+
+@pytest.fixture(scope="module")
+def real() -> RealTiles:
+    tiles = [drawn(seed, ((1,), (2,))[seed % 2], side=32) for seed in range(8)]
+    return RealTiles.of(np.stack([t.image for t in tiles]), np.stack([t.mask for t in tiles]), 1.0)  # type: ignore[misc]
+
+
+def verdict(sample: Sample, wanted: tuple[int, ...], real: RealTiles, accepted: tuple[int, ...] = ()) -> str:
+    assert sample.mask is not None
+    return judge(sample.image, sample.mask, wanted, real, np.array(accepted, np.uint64), SIFT).reason
+
+
+def test_a_good_pair_is_accepted(real: RealTiles) -> None:
+    assert verdict(drawn(100, (1,), side=32), (1,), real) == ""
+
+
+def test_each_fault_is_rejected_for_its_own_reason(real: RealTiles) -> None:
+    good = drawn(100, (1,), side=32)
+    assert good.mask is not None
+    empty, large = np.zeros_like(good.mask), good.mask.copy()
+    large[:16] = 1
+    flat = np.full_like(good.image, 120)
+    noisy = np.random.default_rng(0).integers(0, 256, good.image.shape).astype(np.uint8)
+    assert verdict(Sample(good.image, empty), (1,), real) == "empty"
+    assert verdict(good, (2,), real) == "missing class 2"
+    assert verdict(drawn(101, (1, 2), side=32), (1,), real) == "unasked class 2"
+    assert verdict(Sample(good.image, large), (1,), real) == "too large class 1"
+    assert verdict(Sample(flat, good.mask), (1,), real) == "contrast out of range"
+    assert verdict(Sample(noisy, good.mask), (1,), real).endswith("out of range")
+    assert verdict(Sample(good.image // 4, good.mask), (1,), real) == "mean out of range"
+    twin = drawn(0, (1,), side=32)
+    mirrored = Sample(np.ascontiguousarray(twin.image[::-1]), np.ascontiguousarray(twin.mask[::-1]))  # type: ignore[index]
+    assert verdict(twin, (1,), real) == "copy of a real image"
+    assert verdict(mirrored, (1,), real) == "copy of a real image"
+    assert verdict(good, (1,), real, (perceptual_hash(good.image),)) == "copy of a synthetic image"
+
+
+def test_curate_keeps_accepted_and_rejected_pairs_with_their_reasons(paths: Paths) -> None:
+    good, missing = drawn(100, (1,), side=32), drawn(101, (1,), side=32)
+    pairs = [
+        Sample(
+            image=sample.image,
+            mask=sample.mask,
+            product="cloth",
+            origin="synthetic",
+            annotator="defect_gen",
+            generator="g",
+            seed=number,
+            scores={"wanted": [wanted]},
+        )
+        for number, (sample, wanted) in enumerate([(good, "stain"), (missing, "hole"), (good, "stain")])
+    ]
+    write_shards(paths.synthetic, "synthetic", pairs[:2])
+    report = curate(paths, SIFT, seed=0)
+    assert (report["made"], report["accepted"], report["rejected"]) == (2, 1, 1)
+    assert report["reasons"] == {"missing: hole": 1}
+    table = read_manifest(paths.curated).set_index("id")
+    assert table.loc[good.id, "reason"] == ""
+    assert table.loc[good.id, "areas"] == "64"
+    assert "stain" in table.loc[good.id, "caption"]
+    assert table.loc[missing.id, "reason"] == "missing: hole"
+    assert set(table["split"]) == {"train"}
+    assert set(table["origin"]) == {"synthetic"}
+    assert (paths.curated / "accepted.png").exists()
+    assert (paths.curated / "rejected.png").exists()
+    assert read_samples(paths.synthetic, table.reset_index())[0].id in table.index
