@@ -13,7 +13,7 @@ from flywheel.data.classes import ClassTable
 from flywheel.data.sample import encode_png
 from flywheel.device import prepare_cpu
 from flywheel.errors import DataInvalid
-from flywheel.files import TEMPORARY_SUFFIX
+from flywheel.files import TEMPORARY_SUFFIX, write_bytes
 from flywheel.judge.bootstrap import bootstrap_ious, interval
 from flywheel.judge.confusion import class_iou, mean_iou, recall_and_false_positives
 from flywheel.judge.predictions import Scored, index_map, score_models, scored, split_rows, test_digest, truth_samples
@@ -22,7 +22,7 @@ from flywheel.paths import Paths
 from flywheel.segmenter.model import Segmenter, load_segmenter
 
 WORST, BEST = 24, 12  # test images whose predicted masks are kept to be looked at
-PER_IMAGE, PREDICTIONS = "per_image.parquet", "predictions.parquet"
+PER_IMAGE, PREDICTIONS, CONFUSION = "per_image.parquet", "predictions.parquet", "confusion.png"
 
 Key = tuple[str, int]  # arm, seed
 
@@ -43,7 +43,7 @@ def evaluate(
 
     per_image: arm, seed, split (val or test), id, shard, confusion (flat (K+1)^2 list, rows true), true_pixels,
     predicted_pixels, largest_region, has_defect, called, iou. predictions: the challenger's masks (PNG) of the 24 worst
-    and 12 best test images: id, shard, iou, rank (worst or best), mask.
+    and 12 best test images: id, shard, iou, rank (worst or best), mask. confusion.png: its matrix over the test images.
     Returns the report; scores that do not exist (no such images) are None. Raises DataInvalid for an empty test split,
     ModelError for a missing model.
     """
@@ -69,6 +69,7 @@ def evaluate(
     }
     key = (challenger.arm, challenger.seed)
     _write(paths, PREDICTIONS, _looked_at(paths, models[key], tables["test"], key, classes))
+    _write_confusion(paths, tables["test"], key, classes)
     _write(paths, PER_IMAGE, pd.concat(tables.values(), ignore_index=True))  # last: its existence means complete
     return report
 
@@ -157,6 +158,16 @@ def _looked_at(paths: Paths, model: Segmenter, table: pd.DataFrame, key: Key, cl
         encode_png(to_table[model.predict_mask(sample.image)]) for sample, _ in truth_samples(paths, chosen, classes)
     ]
     return chosen.reset_index(drop=True)
+
+
+def _write_confusion(paths: Paths, table: pd.DataFrame, key: Key, classes: ClassTable) -> None:
+    """Picture of the challenger's confusion matrix over the test images."""
+    from flywheel.judge.matrix_picture import confusion_picture
+
+    own = table[(table["arm"] == key[0]) & (table["seed"] == key[1])]
+    matrix = np.sum([np.asarray(flat) for flat in own["confusion"]], axis=0).reshape(classes.channels, classes.channels)
+    names = [classes.name(index) for index in range(classes.channels)]
+    write_bytes(paths.evaluation / CONFUSION, confusion_picture(matrix, names, f"{key[0]}, seed {key[1]}: test images"))
 
 
 def _write(paths: Paths, name: str, table: pd.DataFrame) -> None:

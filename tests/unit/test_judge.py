@@ -1,5 +1,6 @@
 """The judge's numbers against scikit-learn, hand counts, closed forms and simulation."""
 
+import cv2
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, jaccard_score
@@ -19,6 +20,7 @@ from flywheel.judge.confusion import (
 )
 from flywheel.judge.feedback import LEAST_WEIGHT, class_weights
 from flywheel.judge.ledger import append_verdict, read_ledger
+from flywheel.judge.matrix_picture import confusion_picture
 
 
 def masks(seed: int, channels: int = 4, size: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -200,3 +202,12 @@ def test_weak_classes_weigh_more_and_unknown_ones_one():
     assert weights[2] == 1
     assert weights[[0, 1, 3]].mean() == pytest.approx(1)
     assert class_weights(np.full(3, np.nan)).tolist() == [1, 1, 1]
+
+
+def test_confusion_picture_is_a_png_and_depends_on_the_matrix_alone() -> None:
+    names = ["background", "hole", "stain"]
+    matrix = np.array([[90, 5, 5], [2, 8, 0], [0, 0, 0]])
+    first = confusion_picture(matrix, names, "test")
+    assert first == confusion_picture(matrix * 10, names, "test")
+    assert first != confusion_picture(np.diag([90, 10, 1]), names, "test")
+    assert cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR).shape[2] == 3
