@@ -52,7 +52,9 @@ def _turn(ws: Workspace) -> dict[str, Any]:
             trained.append(name)
         progress.step()
         if name == "curate":
-            view.show_picture("synthetic-pairs", ws.paths.curated / "accepted.png", "accepted pairs: image, mask")
+            view.show_picture("accepted-pairs", ws.paths.curated / "accepted.png", "synthetic pairs that were accepted")
+            view.show_picture("rejected-pairs", ws.paths.curated / "rejected.png", "synthetic pairs that were rejected")
+    view.show_picture("confusion", ws.paths.evaluation / "confusion.png", "challenger on the frozen test set")
     verdict = step.gate(ws, params, start, run_id)
     step.feedback(ws)
     progress.step()

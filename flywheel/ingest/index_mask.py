@@ -46,7 +46,7 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
         )
     known = set(names)
     unused = dict(masks)
-    for line, row in _rows(source, names, layout):
+    for line, row in _with_unlisted(_rows(source, names, layout), names):
         name, key = row["file"], row.get("id") or stem(row["file"])
         if name not in known:
             layout.problems.append((name, f"{name}: listed in {TABLE} line {line}, not in the source; add the file"))
@@ -69,6 +69,13 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
         )
     layout.ignored += [(mask, f"{mask}: a mask without an image") for mask in unused.values()]
     return layout
+
+
+def _with_unlisted(rows: list[tuple[int, dict[str, str]]], names: list[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows, and one for every file in images/ that the table forgot: unlabelled, unless masks/ knows it."""
+    listed = {row["file"] for _, row in rows}
+    forgotten = [name for name in names if name.startswith(IMAGES) and is_image_name(name) and name not in listed]
+    return rows + [(0, {"file": name}) for name in forgotten]
 
 
 def _rows(source: Source, names: list[str], layout: Layout) -> list[tuple[int, dict[str, str]]]:

@@ -118,6 +118,14 @@ def vary(pair: Pair, generator: np.random.Generator) -> Pair:
     return Pair(table[image], mask)
 
 
+def fair_share(wanted: float, added: int, real_defects: int) -> float:
+    """Share of a batch for the added pairs: `wanted`, but no added pair is drawn more often than a real defect image.
+
+    Without that a handful of pairs that curation let through would fill half of every batch.
+    """
+    return min(wanted, added / max(added + real_defects, 1))
+
+
 class Batches:
     """The batch of every step: its first slots from the added pairs, the others from the real ones."""
 

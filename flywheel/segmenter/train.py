@@ -19,7 +19,7 @@ from flywheel.params import TrainSegmenter
 from flywheel.paths import Paths
 from flywheel.progress import progress
 from flywheel.segmenter.arms import TrainingData, load_training_data
-from flywheel.segmenter.dataset import Batches
+from flywheel.segmenter.dataset import Batches, fair_share
 from flywheel.segmenter.losses import class_weights, segmentation_loss
 from flywheel.segmenter.model import SegmenterConfig, save_segmenter
 
@@ -57,8 +57,9 @@ class Training:
         self.device = pick_device()
         self.net = config.build(seed=seed, encoder_weights=params.encoder_weights).to(self.device).train()
         self.weights = torch.from_numpy(class_weights(data.pixels())).to(self.device)
+        share = fair_share(params.added_share, data.added_count, len(data.real.defects))
         self.batches = Batches(
-            data.real, data.added, crop=params.crop, batch=params.batch, added_share=params.added_share, seed=seed
+            data.real, data.added, crop=params.crop, batch=params.batch, added_share=share, seed=seed
         )
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=params.learning_rate, weight_decay=WEIGHT_DECAY, fused=True

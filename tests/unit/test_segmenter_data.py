@@ -12,7 +12,7 @@ from flywheel.data.shards import write_shard
 from flywheel.errors import ConfigError, DataInvalid, LeakageFound
 from flywheel.paths import Paths
 from flywheel.segmenter.arms import load_training_data
-from flywheel.segmenter.dataset import NORMAL_SHARE, Batches, Pair, PairPool, aimed_crop, cut, vary
+from flywheel.segmenter.dataset import NORMAL_SHARE, Batches, Pair, PairPool, aimed_crop, cut, fair_share, vary
 from flywheel.segmenter.paste import BORDER, PastedPairs, cut_pieces, paste, turned
 
 CLASSES = ClassTable(("stain", "hole"))
@@ -193,3 +193,10 @@ def test_separate_defects_are_separate_pieces_and_ignored_pixels_are_never_paste
     drawn = [pool.draw(64, rng).mask for _ in range(20)]
     assert all(mask.any() for mask in drawn)
     assert not any((mask == 255).any() for mask in drawn)
+
+
+def test_an_added_pair_is_never_drawn_more_often_than_a_real_defect_image() -> None:
+    assert fair_share(0.5, 40, 40) == 0.5
+    assert fair_share(0.5, 400, 40) == 0.5
+    assert fair_share(0.5, 3, 57) == 0.05
+    assert fair_share(0.5, 0, 40) == 0
