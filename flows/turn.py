@@ -40,16 +40,13 @@ def _turn(ws: Workspace) -> dict[str, Any]:
     names = step.stage_names(params)
     progress = view.Progress("turn-progress", len(names) + 3)
     view.log_line(f"{start.generation}: {why}")
-    step.snapshot(ws, params, start)
+    step.snapshot(ws, params, start, why, labels)
     run_id = step.begin_record(ws, start, why)
     view.show_link("mlflow-run", step.run_link(ws, run_id), f"MLflow run of {start.generation}")
     progress.step()
-    trained = []
     for name in names:
         run = step.run_stage(ws, name)
         step.record_stage(ws, params, run_id, run)
-        if run.ran:
-            trained.append(name)
         progress.step()
         if name == "curate":
             view.show_picture("accepted-pairs", ws.paths.curated / "accepted.png", "synthetic pairs that were accepted")
@@ -58,7 +55,7 @@ def _turn(ws: Workspace) -> dict[str, Any]:
     verdict = step.gate(ws, params, start, run_id)
     step.feedback(ws)
     progress.step()
-    entry = step.finish(ws, start, why, verdict, labels, trained, run_id)
+    entry = step.finish(ws, start, verdict, run_id)
     revision = step.publish(ws, params, start)
     step.end_record(ws, run_id, entry, revision)
     progress.step()

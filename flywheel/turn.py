@@ -5,6 +5,7 @@
 `flows/turn.py` puts the steps in order; here is what each one does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from flywheel.files import file_sha256, read_json, sha256, tree_sha256, write_js
 from flywheel.params import Params
 from flywheel.registry import Registry
 from flywheel.tracking import tracking_uri
-from flywheel.workspace import Workspace, read_ledger_lines
+from flywheel.workspace import StageRun, Workspace, read_ledger_lines
 
 # Sections that do not change what a turn computes from the same labels.
 NOT_INPUTS = {"ingest", "split", "prioritize", "label", "publish"}
@@ -118,14 +119,18 @@ def what_is_new(ws: Workspace, params: Params, start: TurnStart) -> str:
     return f"{labelled} new labels" if labelled > 0 else "changed labels or parameters"
 
 
-def snapshot(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any]:
-    """Fix this turn's inputs: the last turn's feedback, the frozen test sets, the shards under DVC."""
+def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: dict[str, Any]) -> dict[str, Any]:
+    """Fix this turn's inputs: the last turn's feedback, the frozen test sets, the shards under DVC.
+
+    why, labels: what the ledger will say of the turn's reason and of its label queue.
+    """
     from flywheel.data.generation import freeze_test
 
     if not start.resumed:
         last = ws.paths.metrics / "feedback.json"
         write_json(ws.paths.feedback, read_json(last) if last.exists() else {})
-        write_json(state_file(ws), {"turn": start.turn, "inputs": inputs_digest(ws, params)})
+        state = {"turn": start.turn, "inputs": inputs_digest(ws, params), "why": why, "labels": labels}
+        write_json(state_file(ws), state)
     frozen = freeze_test(ws.paths)
     if not any(product["ids"] for product in frozen.values()):
         raise DataInvalid(
@@ -134,6 +139,16 @@ def snapshot(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any]:
         )
     ws.add_shards()
     return {product: len(entry["ids"]) for product, entry in frozen.items()}
+
+
+def run_stage(ws: Workspace, stage: str, on_line: Callable[[str], None] | None = None) -> StageRun:
+    """Run one DVC stage if it is stale, and note that it ran, so that a resumed turn still knows."""
+    run = ws.repro(stage, on_line=on_line)
+    state = read_json(state_file(ws))
+    if run.ran and stage not in state.setdefault("ran", []):
+        state["ran"].append(stage)
+        write_json(state_file(ws), state)
+    return run
 
 
 def gate(ws: Workspace, params: Params, start: TurnStart, run_id: str) -> dict[str, Any]:
@@ -193,38 +208,30 @@ def sample_counts(ws: Workspace) -> dict[str, int]:
     return counts
 
 
-def finish(
-    ws: Workspace,
-    start: TurnStart,
-    *,
-    why: str,
-    verdict: dict[str, Any],
-    labels: dict[str, Any],
-    trained: list[str],
-    run_id: str,
-) -> dict[str, Any]:
-    """Append the turn to the ledger and write the report. trained: the stages that ran in this turn."""
+def finish(ws: Workspace, start: TurnStart, *, verdict: dict[str, Any], run_id: str) -> dict[str, Any]:
+    """Append the turn to the ledger and write the report."""
     from flywheel.judge.ledger import append_verdict
     from flywheel.report.render import write_report
 
     evaluation = read_json(ws.paths.metrics / "evaluate.json")
     card = read_json(ws.paths.generation / "card.json")
     champion = registry(ws).champion()
+    state = read_json(state_file(ws))
     judged = verdict["challenger_metrics"] if verdict["promote"] else verdict["champion_metrics"]
     entry = {
         "turn": start.turn,
         "generation": start.generation,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "why": why,
-        "inputs": read_json(state_file(ws))["inputs"],
+        "why": state["why"],
+        "inputs": state["inputs"],
         "dataset_digest": card["dataset_digest"],
         "arms": evaluation["arms"],
         "challenger": evaluation["challenger"],
         "verdict": verdict,
         "champion": {"model": f"{champion.name}/{champion.version}" if champion else "", **judged},
         "samples": sample_counts(ws),
-        "queue": labels,
-        "trained": trained,
+        "queue": state["labels"],
+        "ran": state.get("ran", []),
         "mlflow_run": run_id,
     }
     append_verdict(ws.paths.ledger, entry)

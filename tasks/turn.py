@@ -40,13 +40,13 @@ def label(ws: Workspace, params: Params) -> dict[str, Any]:
 
 
 @task(name="snapshot", cache_policy=NO_CACHE)
-def snapshot(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any]:
-    return turn.snapshot(ws, params, start)
+def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: dict[str, Any]) -> dict[str, Any]:
+    return turn.snapshot(ws, params, start, why, labels)
 
 
 @task(name="stage", task_run_name="{stage}", cache_policy=NO_CACHE)
 def run_stage(ws: Workspace, stage: str) -> StageRun:
-    return ws.repro(stage, on_line=log_line)
+    return turn.run_stage(ws, stage, on_line=log_line)
 
 
 @task(name="begin-record", cache_policy=NO_CACHE, **RETRIES)
@@ -70,16 +70,8 @@ def feedback(ws: Workspace) -> dict[str, Any]:
 
 
 @task(name="finish", cache_policy=NO_CACHE, **RETRIES)
-def finish(
-    ws: Workspace,
-    start: TurnStart,
-    why: str,
-    verdict: dict[str, Any],
-    labels: dict[str, Any],
-    trained: list[str],
-    run_id: str,
-) -> dict[str, Any]:
-    return turn.finish(ws, start, why=why, verdict=verdict, labels=labels, trained=trained, run_id=run_id)
+def finish(ws: Workspace, start: TurnStart, verdict: dict[str, Any], run_id: str) -> dict[str, Any]:
+    return turn.finish(ws, start, verdict=verdict, run_id=run_id)
 
 
 @task(name="publish", cache_policy=NO_CACHE, **RETRIES)

@@ -74,5 +74,6 @@ def test_turn_killed_in_every_stage_ends_like_an_unbroken_one(
     first, second = (read_ledger_lines(ws.paths.ledger) for ws in (unbroken, killed))
     assert len(first) == len(second) == 1
     assert first[0]["arms"] == second[0]["arms"]
+    assert first[0]["ran"] == second[0]["ran"] == stages
     assert killed.generations() == ["gen-0001"]
     assert not (killed.paths.state / "turn.json").exists()

@@ -31,7 +31,7 @@ def turned(tmp_path_factory: pytest.TempPathFactory, cloth: Path, flywheel: Run)
 def test_first_turn_ends_with_tag_commit_lock_report_and_champion(turned: tuple[Workspace, dict]) -> None:
     ws, entry = turned
     assert entry["generation"] == "gen-0001"
-    assert entry["trained"] == stage_names(ws.params())
+    assert entry["ran"] == stage_names(ws.params())
     assert ws.generations() == ["gen-0001"]
     assert git.run(ws.root, "status", "--porcelain") == ""
     assert git.run(ws.root, "rev-parse", "gen-0001^{commit}") == git.revision(ws.root)
@@ -60,7 +60,7 @@ def test_prefect_shows_named_tasks_artifacts_and_the_link(
     runs = api(prefect_server, "flow_runs/filter", {"flows": {"name": {"any_": ["turn"]}}, "sort": "START_TIME_ASC"})
     tasks = api(prefect_server, "task_runs/filter", {"flow_runs": {"id": {"any_": [runs[0]["id"]]}}})
     names = {task["name"] for task in tasks}
-    assert set(entry["trained"]) <= names
+    assert set(entry["ran"]) <= names
     assert {task["state_type"] for task in tasks} == {"COMPLETED"}
     artifacts = api(prefect_server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [runs[0]["id"]]}}})
     kinds = {artifact["key"]: artifact["type"] for artifact in artifacts}
@@ -84,7 +84,7 @@ def test_mlflow_has_a_parent_run_and_a_child_for_every_stage(turned: tuple[Works
     children = client.search_runs(
         [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'", max_results=100
     )
-    assert {run.info.run_name for run in children} == set(entry["trained"])
+    assert {run.info.run_name for run in children} == set(entry["ran"])
 
 
 def test_a_clone_pulls_the_data_that_the_generation_recorded(turned: tuple[Workspace, dict], tmp_path: Path) -> None:
