@@ -34,7 +34,12 @@ def _next(ws: Workspace, ledger: list[dict[str, Any]]) -> str:
     if not counts["labelled"]:
         return f"{counts['unlabelled']} images wait for labels; nothing can be trained before."
     new = counts["labelled"] - (ledger[-1]["samples"]["labelled"] if ledger else 0)
-    return f"{new} labels are new; next: flywheel turn" if new else "Nothing new since the last turn."
+    if new:
+        return f"{new} labels are new; next: flywheel turn"
+    if counts["unlabelled"] and ws.params().label.annotator != "none":
+        return f"{counts['unlabelled']} images have no label yet; the next turn asks for some of them: flywheel turn"
+    waiting = f" {counts['unlabelled']} images wait for labels." if counts["unlabelled"] else ""
+    return f"Nothing new since the last turn.{waiting}"
 
 
 def verify(ws: Workspace) -> dict[str, Any]:
