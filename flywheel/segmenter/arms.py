@@ -1,5 +1,6 @@
 """The arms: what each adds to the real training pairs. Nothing else differs between them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,21 @@ class TrainingData:
     real: PairPool
     added: CropSource | None
     digest: str
+
+    @classmethod
+    def of(cls, classes: ClassTable, pairs: Sequence[Pair], added: CropSource | None = None) -> "TrainingData":
+        """Pairs that lie in memory, without a workspace; the digest is of their pixels, not of what is added.
+
+        Raises MaskInvalid for a mask that does not fit its image or `classes`, DataInvalid when no pair shows a
+        defect.
+        """
+        for number, pair in enumerate(pairs):
+            check_mask(pair.mask, pair.image.shape, len(classes), f"pair {number}")
+        real = PairPool(pairs)
+        if not real.defects:
+            raise DataInvalid(f"{len(pairs)} pairs in memory, none with a defect; give some that show one")
+        content = " ".join(sha256(array.tobytes()) for pair in pairs for array in pair)
+        return cls(classes, real, added, sha256(content.encode())[:16])
 
     @property
     def added_count(self) -> int:

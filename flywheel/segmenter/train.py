@@ -6,6 +6,7 @@ On a CPU the resumed run gives the same bits as an uninterrupted one.
 
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from flywheel.progress import progress
 from flywheel.segmenter.arms import TrainingData, load_training_data
 from flywheel.segmenter.dataset import Batches, fair_share
 from flywheel.segmenter.losses import class_weights, segmentation_loss
-from flywheel.segmenter.model import SegmenterConfig, save_segmenter
+from flywheel.segmenter.model import Segmenter, SegmenterConfig, save_segmenter
 
 SAVE_EVERY = 50  # steps between two saved states
 CURVE_EVERY = 10  # steps averaged into one row of curves.csv
@@ -131,6 +132,49 @@ class Training:
         return curves
 
 
+def fit(
+    data: TrainingData,
+    params: TrainSegmenter,
+    *,
+    seed: int,
+    config: SegmenterConfig | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> Segmenter:
+    """Train one network in memory, without a workspace, as the stage trains each of its own.
+
+    seed: 0..2**63 - 1, decides weights and crops alone. config: what the segmenter says of itself, by default the arm
+    "in_memory". on_step hears of each finished step; what it raises ends the training.
+    """
+    prepare_cpu()
+    config = config or _config(data, params, arm="in_memory", seed=seed)
+    training = Training(data, params, seed=seed, config=config)
+    _run(training, f"segmenter {config.arm}, seed {seed}", on_step)
+    return Segmenter(training.net.eval(), config, training.device)
+
+
+def _run(training: Training, what: str, on_step: Callable[[int], None] | None = None) -> None:
+    """All steps that are left, then the BatchNorm statistics."""
+    steps = training.params.steps
+    for _ in progress(range(training.step, steps), what, total=steps, initial=training.step):
+        training.advance()
+        if on_step is not None:
+            on_step(training.step)
+    training.settle()
+
+
+def _config(data: TrainingData, params: TrainSegmenter, *, arm: str, seed: int) -> SegmenterConfig:
+    return SegmenterConfig(
+        architecture=params.architecture,
+        encoder=params.encoder,
+        encoder_depth=params.encoder_depth,
+        decoder_channels=params.decoder_channels,
+        classes=data.classes.names,
+        arm=arm,
+        seed=seed,
+        dataset=data.digest,
+    )
+
+
 def train_segmenter(paths: Paths, params: TrainSegmenter, *, arm: str, seed: int) -> dict:
     """Train the segmenter of `arm` once for each of `params.seeds` and write `seed-N/` folders below the arm's folder.
 
@@ -180,25 +224,16 @@ def member_checkpoint(
 def _train_member(
     paths: Paths, params: TrainSegmenter, data: TrainingData, *, arm: str, seed: int, member: int
 ) -> Training:
-    config = SegmenterConfig(
-        architecture=params.architecture,
-        encoder=params.encoder,
-        encoder_depth=params.encoder_depth,
-        decoder_channels=params.decoder_channels,
-        classes=data.classes.names,
-        arm=arm,
-        seed=member,
-        dataset=data.digest,
-    )
+    config = _config(data, params, arm=arm, seed=member)
     training = Training(data, params, seed=model_seed(seed, member), config=config)
     checkpoint = member_checkpoint(paths, params, data, arm=arm, seed=seed, member=member)
     state = checkpoint.load()
     if state is not None:
         training.resume(state)
-    what = f"segmenter {arm}, seed {member}"
-    for _ in progress(range(training.step, params.steps), what, total=params.steps, initial=training.step):
-        training.advance()
-        if training.step % SAVE_EVERY == 0 or training.finished:
+
+    def keep(step: int) -> None:
+        if step % SAVE_EVERY == 0 or training.finished:
             checkpoint.save(training.state())
-    training.settle()
+
+    _run(training, f"segmenter {arm}, seed {member}", keep)
     return training

@@ -9,6 +9,7 @@ from flywheel.data.classes import ClassTable
 from flywheel.data.manifest import COLUMNS, joined, write_manifest
 from flywheel.data.sample import Sample
 from flywheel.data.shards import write_shard
+from flywheel.errors import DataInvalid
 from flywheel.params import TrainSegmenter
 from flywheel.paths import Paths
 from flywheel.segmenter.arms import TrainingData, load_training_data
@@ -16,6 +17,7 @@ from flywheel.segmenter.dataset import Pair, PairPool
 from flywheel.segmenter.model import SegmenterConfig, load_segmenter
 from flywheel.segmenter.train import (
     Training,
+    fit,
     learning_rate_factor,
     member_checkpoint,
     model_seed,
@@ -127,6 +129,30 @@ def test_a_killed_stage_goes_on_mid_seed_and_gives_the_same_files(tmp_path):
             files = [(each.segmenter("copy_paste") / member / name).read_bytes() for each in (whole, killed)]
             assert files[0] == files[1]
     assert not checkpoint.path.exists()
+
+
+def test_fitting_in_memory_gives_the_very_network_that_the_stage_writes(paths):
+    heard: list[int] = []
+    train_segmenter(paths, PARAMS, arm="copy_paste", seed=7)
+    data = load_training_data(paths, "copy_paste")
+    fitted = fit(data, PARAMS, seed=model_seed(7, 1), on_step=heard.append)
+    written = load_segmenter(paths.segmenter("copy_paste") / "seed-1", fitted.device)
+    assert same_weights(fitted.net.state_dict(), written.net.state_dict())
+    assert heard == [1, 2, 3, 4, 5, 6]
+    image = sample(9).image
+    assert np.array_equal(fitted.predict(image), written.predict(image))
+
+
+def test_pairs_in_memory_are_checked_and_told_apart_by_their_pixels():
+    classes = ClassTable(("stain", "hole"))
+    pairs = [Pair(one.image, one.mask) for one in map(sample, range(3)) if one.mask is not None]
+    digests = {TrainingData.of(classes, pairs[:count]).digest for count in (1, 2, 3)}
+    assert len(digests) == 3
+    assert TrainingData.of(classes, pairs).digest in digests
+    with pytest.raises(DataInvalid, match="none with a defect"):
+        TrainingData.of(classes, [Pair(pairs[0].image, np.zeros((64, 64), np.uint8))])
+    with pytest.raises(DataInvalid, match="class index 2"):
+        TrainingData.of(ClassTable(("stain",)), pairs)
 
 
 def test_a_checkpoint_of_other_parameters_is_not_continued(paths):
