@@ -1,5 +1,6 @@
 """Stage train_segmenter: one network per seed for one arm, with the same steps, batches and variations for every arm.
 
+The network is multiplied in bfloat16 where the device does that natively; weights, loss and prediction are float32.
 A killed stage goes on where it was: finished seeds and the state of the unfinished one lie in the checkpoint folder.
 On a CPU the resumed run gives the same bits as an uninterrupted one.
 """
@@ -12,9 +13,10 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from flywheel.checkpoint import Checkpoint, fingerprint
-from flywheel.device import pick_device, prepare_cpu
+from flywheel.device import computes_in_bfloat16, pick_device, prepare_cpu
 from flywheel.files import write_text
 from flywheel.params import TrainSegmenter
 from flywheel.paths import Paths
@@ -56,6 +58,7 @@ class Training:
     def __init__(self, data: TrainingData, params: TrainSegmenter, *, seed: int, config: SegmenterConfig) -> None:
         self.params, self.seed, self.config = params, seed, config
         self.device = pick_device()
+        self.bfloat16 = computes_in_bfloat16(self.device)
         self.net = config.build(seed=seed, encoder_weights=params.encoder_weights).to(self.device).train()
         self.weights = torch.from_numpy(class_weights(data.pixels())).to(self.device)
         share = fair_share(params.added_share, data.added_count, len(data.real.defects))
@@ -77,12 +80,18 @@ class Training:
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if self.device.type == "cuda" else []):
             # for dropout, in the architectures that have it
             torch.manual_seed((self.seed * SEED_STRIDE + self.step) % LARGEST_SEED)
-            loss = segmentation_loss(self.net(images), masks, self.weights)
+            loss = segmentation_loss(self._logits(images), masks, self.weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         self.optimizer.step()
         self.history.append([*torch.stack(loss).detach().tolist(), rate])
         self.step += 1
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """(N, K + 1, H, W) float32."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits: Tensor = self.net(images)
+        return logits.float()
 
     def settle(self) -> None:
         """Measure the BatchNorm statistics anew with the final weights, over more batches of the same kind.
@@ -97,7 +106,7 @@ class Training:
             norm.momentum = None  # a plain mean over the batches
         with torch.no_grad():
             for step in range(self.params.steps, self.params.steps + SETTLE_BATCHES):
-                self.net(self.batches.tensors(step, self.device)[0])
+                self._logits(self.batches.tensors(step, self.device)[0])
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 
@@ -146,7 +155,7 @@ def fit(
     "in_memory". on_step hears of each finished step; what it raises ends the training.
     """
     prepare_cpu()
-    config = config or _config(data, params, arm="in_memory", seed=seed)
+    config = config or segmenter_config(data, params, arm="in_memory", seed=seed)
     training = Training(data, params, seed=seed, config=config)
     _run(training, f"segmenter {config.arm}, seed {seed}", on_step)
     return Segmenter(training.net.eval(), config, training.device)
@@ -162,7 +171,8 @@ def _run(training: Training, what: str, on_step: Callable[[int], None] | None = 
     training.settle()
 
 
-def _config(data: TrainingData, params: TrainSegmenter, *, arm: str, seed: int) -> SegmenterConfig:
+def segmenter_config(data: TrainingData, params: TrainSegmenter, *, arm: str, seed: int) -> SegmenterConfig:
+    """What a network trained on `data` says of itself."""
     return SegmenterConfig(
         architecture=params.architecture,
         encoder=params.encoder,
@@ -224,7 +234,7 @@ def member_checkpoint(
 def _train_member(
     paths: Paths, params: TrainSegmenter, data: TrainingData, *, arm: str, seed: int, member: int
 ) -> Training:
-    config = _config(data, params, arm=arm, seed=member)
+    config = segmenter_config(data, params, arm=arm, seed=member)
     training = Training(data, params, seed=model_seed(seed, member), config=config)
     checkpoint = member_checkpoint(paths, params, data, arm=arm, seed=seed, member=member)
     state = checkpoint.load()

@@ -98,6 +98,20 @@ def test_training_overfits_two_images():
         assert overlap > 0.8
 
 
+def test_bfloat16_and_float32_learn_alike_and_leave_float32_weights(paths):
+    data = load_training_data(paths, "copy_paste")
+    trainings = [Training(data, PARAMS, seed=5, config=config(data)) for _ in range(2)]
+    for training, bfloat16 in zip(trainings, (True, False), strict=True):
+        training.bfloat16 = bfloat16  # a device that does not multiply it natively emulates it
+        while not training.finished:
+            training.advance()
+        training.settle()
+    losses = [[row[0] for row in training.history] for training in trainings]
+    assert losses[0] != losses[1]
+    assert np.allclose(losses[0], losses[1], rtol=0.05)
+    assert all(tensor.dtype != torch.bfloat16 for tensor in trainings[0].net.state_dict().values())
+
+
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(paths):
     data = load_training_data(paths, "copy_paste")
     straight = Training(data, PARAMS, seed=5, config=config(data))
