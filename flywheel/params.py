@@ -58,6 +58,8 @@ class TrainGeneratorLarge(Section):
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     ema: float = Field(ge=0, lt=1)
+    prediction: Literal["x0", "v"]
+    start: Literal["previous", "base", "scratch"]
 
 
 class TrainGeneratorSmall(Section):
@@ -70,6 +72,8 @@ class TrainGeneratorSmall(Section):
     batch: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     ema: float = Field(ge=0, lt=1)
+    prediction: Literal["x0", "v"]
+    start: Literal["previous", "base", "scratch"]
 
 
 class Synthesize(Section):
@@ -79,6 +83,10 @@ class Synthesize(Section):
     network_calls: int = Field(ge=1, le=50)
     batch: int = Field(ge=1)
     guidance: float = Field(ge=0)
+    attempts: int = Field(ge=1)
+    shard_blocks: int = Field(ge=1)
+    runner: Literal["threads", "processes", "ray"]
+    workers: int = Field(ge=1)
 
 
 class Curate(Section):

@@ -65,6 +65,11 @@ class Paths:
     def generator_small(self) -> Path:
         return self.root / "models" / "generator_small"
 
+    @property
+    def start(self) -> Path:
+        """The last generation's generators, copied when a turn begins; this turn's training starts from them."""
+        return self.root / "models" / "start"
+
     def segmenter(self, arm: str) -> Path:
         """Folder of an arm; one model folder `seed-N` in it per seed."""
         return self.root / "models" / "segmenter" / arm
@@ -90,6 +95,11 @@ class Paths:
     def checkpoint(self, stage: str) -> Path:
         """Where a stage keeps its resumable state; DVC does not remove it when the stage starts again."""
         return self.state / "checkpoints" / stage
+
+    @property
+    def synthesis(self) -> Path:
+        """Finished shards of synthetic pairs, in a folder named by the digest of what decides them."""
+        return self.state / "synthesis"
 
     @property
     def ledger(self) -> Path:

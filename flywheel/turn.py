@@ -129,6 +129,7 @@ def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: 
     if not start.resumed:
         last = ws.paths.metrics / "feedback.json"
         write_json(ws.paths.feedback, read_json(last) if last.exists() else {})
+        ws.keep_start()
         state = {"turn": start.turn, "inputs": inputs_digest(ws, params), "why": why, "labels": labels}
         write_json(state_file(ws), state)
     frozen = freeze_test(ws.paths)

@@ -21,7 +21,7 @@ import yaml
 from flywheel import git
 from flywheel.child import LEADER_VARIABLE, end_leftover, run_child
 from flywheel.errors import ConfigError, StageFailed, StorageUnavailable, WorkspaceBusy, WorkspaceError
-from flywheel.files import read_json, write_json, write_text
+from flywheel.files import TEMPORARY_SUFFIX, read_json, write_json, write_text
 from flywheel.params import Params, check_params, load_params
 from flywheel.paths import Paths
 
@@ -216,6 +216,19 @@ class Workspace:
     def add_shards(self) -> None:
         """Let DVC track the shards that ingestion and labelling added."""
         self.dvc("add", "-q", "data/shards")
+
+    def keep_start(self) -> None:
+        """Copy the last turn's generators to models/start, where this turn's training begins, and let DVC track them."""
+        beside = self.paths.start.with_name(self.paths.start.name + TEMPORARY_SUFFIX)
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for folder in (self.paths.generator_large, self.paths.generator_small):
+            if folder.exists():
+                shutil.copytree(folder, beside / folder.name)
+        write_text(beside / "README", "The generators of the last turn; training starts from them.\n")
+        shutil.rmtree(self.paths.start, ignore_errors=True)
+        beside.rename(self.paths.start)
+        self.dvc("add", "-q", "models/start")
 
     def push(self) -> None:
         """Send what the last commit names, and the run cache, to the remote. Raises StorageUnavailable."""

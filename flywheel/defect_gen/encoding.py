@@ -46,13 +46,47 @@ def multi_hot(wanted: Sequence[Sequence[int]], classes: int) -> Tensor:
 
 
 @dataclass(frozen=True)
+class PatchBasis:
+    """Orthonormal combinations of a patch's numbers, one per row: principal components of real patches.
+
+    colour: (3 p^2, 3 p^2) for RGB. classes: (p^2, p^2), the same for every class channel. They are kept apart so that a
+    network keeps its meaning when it is carried to a product with other classes.
+    """
+
+    colour: Tensor
+    classes: Tensor
+
+    @classmethod
+    def of(cls, patches: Tensor, patch: int) -> "PatchBasis":
+        """From patches of real tiles, (P, M) with P = (3 + C) patch^2."""
+        area = patch**2
+        masks = patches[RGB * area :].unflatten(0, (-1, area)).transpose(0, 1).flatten(1)
+        return cls(_components(patches[: RGB * area]), _components(masks))
+
+    @classmethod
+    def from_whole(cls, whole: Tensor, patch: int) -> "PatchBasis":
+        """The two blocks of what `whole` made."""
+        area = patch**2
+        colours = RGB * area
+        return cls(whole[:colours, :colours].clone(), whole[colours : colours + area, colours : colours + area].clone())
+
+    def whole(self, channels: int) -> Tensor:
+        """(P, P) for `channels` class channels: one block for RGB, one for each class."""
+        return torch.block_diag(self.colour, *[self.classes] * channels)
+
+
+def _components(numbers: Tensor) -> Tensor:
+    return torch.linalg.eigh(torch.atleast_2d(torch.cov(numbers)).double())[1].T.float().contiguous()
+
+
+@dataclass(frozen=True)
 class Statistics:
     """What the training tiles are like. P = (3 + C) patch^2 numbers make up a patch.
 
     std: (3 + C,) of each channel of x, at least SMALLEST_STD. share: (C,) of each class's pixels.
-    mean: (P,). basis: (P, P) orthonormal combinations of a patch's numbers that vary independently, one per row
-    (principal components); spread: (P,) their standard deviations. Most of a patch is in few of them: its colour, its
-    classes, a slope, the weave; the rest hardly varies, and noise there is recognised as noise.
+    mean: (P,). basis: (P, P) as PatchBasis.whole gives it; spread: (P,) standard deviations along its rows. Most of a
+    patch is in few of them: its colour, its classes, a slope, the weave; the rest hardly varies, and noise there is
+    recognised as noise.
     """
 
     std: Tensor
@@ -62,19 +96,25 @@ class Statistics:
     spread: Tensor
 
     @classmethod
-    def of(cls, images: np.ndarray, masks: np.ndarray, channels: int, patch: int) -> "Statistics":
-        """Statistics of tiles, (N, H, W, 3) and (N, H, W) uint8; the patches of the first MOST_PATCHES / tile count."""
+    def of(
+        cls, images: np.ndarray, masks: np.ndarray, channels: int, patch: int, basis: PatchBasis | None = None
+    ) -> "Statistics":
+        """Statistics of tiles, (N, H, W, 3) and (N, H, W) uint8; the patches of the first MOST_PATCHES / tile count.
+
+        basis: of the model whose weights are carried over; without one the tiles' own principal components.
+        """
         few = max(1, MOST_PATCHES * patch**2 // (images.shape[1] * images.shape[2]))
         x = encode(images[:few], masks[:few], channels)
         patches = torch.nn.functional.pixel_unshuffle(x, patch).permute(1, 0, 2, 3).flatten(1)
-        variances, components = torch.linalg.eigh(torch.cov(patches).double())
+        mean = patches.mean(1)
+        whole = (basis or PatchBasis.of(patches, patch)).whole(channels)
         counts = np.bincount(masks.ravel(), minlength=256)[:channels]
         return cls(
             std=x.std((0, 2, 3)).clamp(min=SMALLEST_STD),
             share=torch.from_numpy(counts / max(1, counts.sum())).float(),
-            mean=patches.mean(1),
-            basis=components.T.float().contiguous(),
-            spread=variances.clamp(min=SMALLEST_SPREAD**2).sqrt().float(),
+            mean=mean,
+            basis=whole,
+            spread=(whole @ (patches - mean[:, None])).std(1).clamp(min=SMALLEST_SPREAD),
         )
 
     def pixel_weights(self) -> Tensor:

@@ -18,9 +18,16 @@ WEIGHTS, CONFIG, CURVES = "model.safetensors", "config.json", "curves.csv"
 CURVE_COLUMNS = ("step", "loss", "rgb_loss", "mask_loss")
 
 
-def save_denoiser(folder: Path, model: Denoiser, curves: Sequence[Sequence[float]], real: dict) -> None:
-    """Write the model, its learning curves (rows of CURVE_COLUMNS) and what the `real` tiles were like, as JSON."""
+def save_denoiser(
+    folder: Path, model: Denoiser, curves: Sequence[Sequence[float]], real: dict, *, half: bool = False
+) -> None:
+    """Write the model, its learning curves (rows of CURVE_COLUMNS) and what the `real` tiles were like, as JSON.
+
+    half: numbers of 16 bits, for a checkpoint that others start from.
+    """
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if half:
+        weights = {name: value.half() for name, value in weights.items()}
     write_bytes(folder / WEIGHTS, save(weights))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from flywheel.checkpoint import Checkpoint, fingerprint
+from flywheel.defect_gen.base import BASE, load_start, patch_basis, start_folder
 from flywheel.defect_gen.crops import CropSource, TrainingSet, combinations_seen
 from flywheel.defect_gen.curate import curate
 from flywheel.defect_gen.encoding import Statistics
@@ -17,11 +18,13 @@ from flywheel.defect_gen.synthesize import synthesize
 from flywheel.defect_gen.train import Recipe, train_denoiser
 from flywheel.defect_gen.unet import DenoiserConfig, check_size
 from flywheel.device import pick_device
+from flywheel.files import tree_sha256
 from flywheel.params import TrainGeneratorLarge, TrainGeneratorSmall
 from flywheel.paths import Paths
 
 __all__ = ["curate", "synthesize", "train_generator_large", "train_generator_small"]
 
+Start = Literal["previous", "base", "scratch"]
 MEASURED_TILES = 512  # tiles that give the channel statistics and the class combinations
 
 
@@ -39,7 +42,9 @@ def train_generator_large(paths: Paths, params: TrainGeneratorLarge, *, seed: in
             "channels": params.channels,
             "steps_from": params.steps_from,
             "steps_below": STEPS,
+            "prediction": params.prediction,
         },
+        start=params.start,
         seed=seed,
     )
 
@@ -58,13 +63,15 @@ def train_generator_small(paths: Paths, params: TrainGeneratorSmall, *, seed: in
             "channels": params.channels,
             "steps_from": 0,
             "steps_below": params.steps_below,
+            "prediction": params.prediction,
         },
+        start=params.start,
         seed=seed,
     )
 
 
 def _train(
-    paths: Paths, folder: Path, kind: Literal["large", "small"], recipe: Recipe, shape: dict, *, seed: int
+    paths: Paths, folder: Path, kind: Literal["large", "small"], recipe: Recipe, shape: dict, *, start: Start, seed: int
 ) -> dict:
     """Train on the real training samples, or write an empty model and say why."""
     data = TrainingSet.load(paths)
@@ -80,11 +87,15 @@ def _train(
         **shape,
     )
     check_size(config, recipe.crop)
-    statistics = Statistics.of(tiles, masks, data.classes.channels, config.patch)
-    digest = fingerprint(config=config.model_dump(), recipe=vars(recipe), data=data.digest, seed=seed)
+    origin = start_folder(kind, paths.start / folder.name, start)
+    model = load_start(origin, config)
+    basis = patch_basis(model) if model else None
+    statistics = Statistics.of(tiles, masks, data.classes.channels, config.patch, basis)
+    began = tree_sha256(origin) if model and origin else "scratch"
+    digest = fingerprint(config=config.model_dump(), recipe=vars(recipe), data=data.digest, seed=seed, start=began)
     checkpoint = Checkpoint(paths.checkpoint(f"train_generator_{kind}"), digest)
     training = train_denoiser(
-        config, statistics, recipe, source, seed=seed, device=pick_device(), checkpoint=checkpoint
+        config, statistics, recipe, source, seed=seed, device=pick_device(), checkpoint=checkpoint, start=model
     )
     real = {
         "combinations": combinations_seen(masks),
@@ -95,6 +106,7 @@ def _train(
     _, loss, rgb_loss, mask_loss = training.curves[-1]
     return {
         "trained": True,
+        "started_from": "scratch" if model is None else ("base" if origin == BASE / kind else "previous"),
         "images": len(data.images),
         "defect_images": data.defect_images,
         "steps": recipe.steps,

@@ -12,15 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from flywheel.checkpoint import Checkpoint
+from flywheel.defect_gen.base import carry_over
 from flywheel.defect_gen.crops import CropSource, visible_classes, windows_of
 from flywheel.defect_gen.ema import Ema
 from flywheel.defect_gen.encoding import RGB, Statistics, encode, multi_hot, pixel_weight_map
 from flywheel.defect_gen.schedule import add_noise, loss_weight
 from flywheel.defect_gen.unet import Denoiser, DenoiserConfig
-from flywheel.device import prepare_cpu
+from flywheel.device import computes_in_bfloat16, prepare_cpu
 from flywheel.progress import progress
 
 UNTOLD_SHARE = 0.1  # of the batch that learns without the wanted classes, for classifier-free guidance
+GAIN, SHIFT = 0.06, 6.0  # half-widths of a tile's change of contrast (factor) and of brightness (grey levels)
 WARM_UP = 40  # steps in which the learning rate rises
 LAST_RATE = 0.1  # of the learning rate, reached by a cosine at the last step
 LONGEST_GRADIENT = 1.0
@@ -53,6 +55,7 @@ def draw_batch(
 ) -> Batch:
     """Tiles, or windows of tiles, with the classes that their whole tile shows."""
     images, masks = source.draw_many(recipe.batch, rng)
+    images = vary_light(images, rng)
     condition = multi_hot([visible_classes(mask) for mask in masks], classes)
     condition[torch.from_numpy(rng.random(recipe.batch) < UNTOLD_SHARE)] = torch.nan
     if recipe.crop < source.side:
@@ -69,6 +72,13 @@ def denoising_loss(prediction: Tensor, batch: Batch, t: Tensor, std: Tensor) -> 
     colour = error[:, :RGB] * batch.colour_weight
     classes = error[:, RGB:] * batch.class_weight
     return colour.mean() / batch.colour_weight.mean(), classes.mean()
+
+
+def vary_light(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Tiles (N, S, S, 3) uint8, each with its own small change of brightness and contrast: lamps age."""
+    gain = 1 + rng.uniform(-GAIN, GAIN, (len(images), 1, 1, 1))
+    shift = rng.uniform(-SHIFT, SHIFT, (len(images), 1, 1, 1))
+    return np.clip(np.rint((images - 127.5) * gain + 127.5 + shift), 0, 255).astype(np.uint8)
 
 
 def spread_steps(count: int, first: int, below: int, generator: torch.Generator) -> Tensor:
@@ -88,14 +98,25 @@ class Training:
     """Everything that a training run changes, so that `state` and `load` hold all of it."""
 
     def __init__(
-        self, config: DenoiserConfig, statistics: Statistics, recipe: Recipe, *, seed: int, device: torch.device
+        self,
+        config: DenoiserConfig,
+        statistics: Statistics,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device,
+        start: Denoiser | None = None,
     ) -> None:
+        """start: a model of the same layers whose weights this one begins with."""
         self.config, self.recipe, self.device = config, recipe, device
         self.generator = torch.Generator().manual_seed(seed)
         self.rng = np.random.default_rng(seed)
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from torch's global generator
             torch.manual_seed(seed)
-            self.model = Denoiser(config, statistics).to(device)
+            self.model = Denoiser(config, statistics)
+        if start is not None:
+            carry_over(start, self.model)
+        self.model.to(device)
         self.ema = Ema(self.model, recipe.ema)
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
@@ -154,11 +175,6 @@ class Training:
         self.curves, self._sums = state["curves"], state["sums"]
 
 
-def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 natively; elsewhere it would be slower than float32."""
-    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-
-
 def train_denoiser(
     config: DenoiserConfig,
     statistics: Statistics,
@@ -168,6 +184,7 @@ def train_denoiser(
     seed: int,
     device: torch.device,
     checkpoint: Checkpoint,
+    start: Denoiser | None = None,
     save_every: int | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Training:
@@ -177,7 +194,7 @@ def train_denoiser(
     step; what it raises ends the training, and the next call goes on from the last saved step.
     """
     prepare_cpu()
-    training = Training(config, statistics, recipe, seed=seed, device=device)
+    training = Training(config, statistics, recipe, seed=seed, device=device, start=start)
     saved = checkpoint.load()
     if saved is not None:
         training.load(saved)

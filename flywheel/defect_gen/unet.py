@@ -20,6 +20,7 @@ class DenoiserConfig(BaseModel):
     """Everything that rebuilds a denoiser; config.json of a model folder.
 
     patch: px, side of the squares that become channels. steps_from, steps_below: timesteps that it was trained for.
+    prediction: what the network's answer means, the error of the best linear guess of x0, or v (arXiv:2202.00512).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,6 +32,7 @@ class DenoiserConfig(BaseModel):
     channels: tuple[int, ...]
     steps_from: int
     steps_below: int
+    prediction: Literal["x0", "v"] = "x0"
 
 
 class PixelNorm(nn.Module):
@@ -86,6 +88,7 @@ class Denoiser(nn.Module):
     The best guess that patches of the training tiles' mean and covariance allow is written down; the network adds to
     it. It sees x_t and answers in units of unit variance along the patches' principal components (preconditioning as
     in arXiv:2206.00364, sec. 5, with a covariance in place of one variance). Untrained, the model returns the guess.
+    With prediction "v" the answer is v and the untrained model returns alpha x_t. Both ways the model returns x0.
     """
 
     std: Tensor  # (1, 3 + C, 1, 1)
@@ -129,8 +132,11 @@ class Denoiser(nn.Module):
             seen = components * total.rsqrt()
         answer = self.unet(seen, t, class_labels=self.wanted(flags)).sample
         with torch.autocast(x.device.type, enabled=False):
-            clean = alpha * self.variance / total * components
-            clean = clean + sigma * (self.variance / total).sqrt() * answer.to(clean.dtype)
+            answer = answer.to(components.dtype)
+            if self.config.prediction == "v":  # v = alpha noise - sigma x0, in units of its own spread
+                clean = alpha * components - sigma * (alpha**2 + sigma**2 * self.variance).sqrt() * answer
+            else:
+                clean = alpha * self.variance / total * components + sigma * (self.variance / total).sqrt() * answer
             clean = self.mean + F.conv2d(clean, self.basis.T[:, :, None, None])
             return F.pixel_shuffle(clean, self.config.patch)
 

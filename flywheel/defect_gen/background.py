@@ -1,0 +1,68 @@
+"""`background` mode: defects drawn into real pictures by the small model alone.
+
+The noised picture with a roughly placed defect is the small model's starting point (SDEdit, arXiv:2108.01073); pixels
+away from the defect stay as the camera saw them, with a soft border.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from flywheel.data.classes import BACKGROUND, IGNORE
+from flywheel.defect_gen.encoding import decode, encode, multi_hot
+from flywheel.defect_gen.sampler import finish_layout
+from flywheel.defect_gen.unet import Denoiser
+from flywheel.device import computes_in_bfloat16
+from flywheel.segmenter.dataset import Pair
+
+REACH = 4  # px around a defect in which the model may draw ...
+SOFT = 4.0  # px over which its answer then fades into the real picture
+
+
+def drawing_weight(mask: np.ndarray) -> np.ndarray:
+    """(H, W) float32: 1 on an index mask's defects and REACH px around them, falling to 0 over the next SOFT px."""
+    defect = (mask != BACKGROUND) & (mask != IGNORE)
+    if not defect.any():
+        return np.zeros(mask.shape, np.float32)
+    distance = cv2.distanceTransform((~defect).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.clip(1 - (distance - REACH) / SOFT, 0, 1).astype(np.float32)
+
+
+def finish_pairs(
+    small: Denoiser,
+    layouts: Sequence[Pair],
+    classes: Sequence[Sequence[int]],
+    seeds: Sequence[int],
+    *,
+    finish_step: int,
+    network_calls: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, H, W, 3) and masks (N, H, W), uint8: each layout made real by `small` from `finish_step` down.
+
+    layouts: tiles of equal size with the masks of the roughly placed defects. classes: wanted class indices of each.
+    A pair depends on its layout and its seed alone. Outside the drawing weight the pixels are the layout's own.
+    """
+    device = next(small.parameters()).device
+    images, masks = (np.stack(parts) for parts in zip(*layouts, strict=True))
+    x0 = encode(images, masks, len(small.config.classes) + 1)
+    noise = torch.stack([torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    weights = np.stack([drawing_weight(mask) for mask in masks])[:, None]
+    inside: Tensor = torch.from_numpy(weights)
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device)):
+        drawn = finish_layout(
+            small,
+            x0.to(device),
+            noise.to(device, memory_format=torch.channels_last),
+            inside=inside.to(device),
+            condition=multi_hot(classes, len(small.config.classes)).to(device),
+            start_step=finish_step,
+            network_calls=network_calls,
+            limit=1.0,
+        )
+    new_images, new_masks = decode(drawn)
+    kept = weights[:, 0] == 0
+    new_images[kept], new_masks[kept] = images[kept], masks[kept]
+    return new_images, new_masks

@@ -1,0 +1,106 @@
+"""Layouts for `background` mode: a real defect, warped, at a random place of a real background of the same product."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from flywheel.data.classes import BACKGROUND
+from flywheel.defect_gen.crops import cut
+from flywheel.segmenter.dataset import Pair
+from flywheel.segmenter.paste import Piece, cut_pieces, paste
+
+SIZES = 1.4  # a warped defect is up to this much larger or smaller than its parent
+TURN = 20.0  # degrees; more would make another class of a thread defect
+BEND = 0.12  # of the piece's diagonal: standard deviation of the elastic displacement
+CONTRAST = (0.75, 1.3)  # factor of the piece's difference from its surroundings
+TRIES = 12  # windows of a defect image looked at for one without a defect
+
+
+@dataclass(frozen=True)
+class Layout:
+    """pair: a tile with its mask. parents: ids of the background's and the defects' images."""
+
+    pair: Pair
+    parents: tuple[str, ...]
+
+
+def warped(piece: Piece, rng: np.random.Generator) -> Piece:
+    """The piece mirrored, turned by at most TURN, scaled along each axis, bent elastically and changed in contrast."""
+    flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(2))
+    residual, mask = (np.ascontiguousarray(array[flips]) for array in (piece.residual, piece.mask))
+    height, width = mask.shape
+    scales = np.exp(rng.uniform(-np.log(SIZES), np.log(SIZES), 2))
+    angle = np.deg2rad(rng.uniform(-TURN, TURN))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scales
+    box = np.abs(turn) @ np.array([height, width])
+    size = np.ceil(box).astype(int)
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    # target pixel -> source pixel: the inverse of the turn around both centres, then a smooth displacement
+    back = np.linalg.inv(turn)
+    down, across = rows - (size[0] - 1) / 2, columns - (size[1] - 1) / 2
+    y = back[0, 0] * down + back[0, 1] * across + (height - 1) / 2
+    x = back[1, 0] * down + back[1, 1] * across + (width - 1) / 2
+    reach = BEND * np.hypot(height, width) / 2
+    coarse = rng.normal(0, reach, (2, 4, 4)).astype(np.float32)
+    shift = [cv2.resize(field, (int(size[1]), int(size[0])), interpolation=cv2.INTER_CUBIC) for field in coarse]
+    x, y = (np.asarray(at, np.float32) for at in (x + shift[0], y + shift[1]))
+    factor = np.float32(rng.uniform(*CONTRAST))
+    moved = cv2.remap(residual, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) * factor
+    return Piece(moved, cv2.remap(mask, x, y, cv2.INTER_NEAREST, borderValue=BACKGROUND))
+
+
+class LayoutSource:
+    """Real defects and real backgrounds of the training images; draws layouts of `side` px."""
+
+    def __init__(
+        self, pairs: Sequence[Pair], ids: Sequence[str], side: int, backgrounds: Mapping[str, np.ndarray] | None = None
+    ) -> None:
+        """backgrounds: further defect-free pictures by id, (H, W, 3) uint8; without any defect-free picture the defect
+        images serve, and windows without a defect are looked for."""
+        self.side = side
+        self.pieces: dict[int, list[tuple[Piece, str]]] = {}
+        for pair, name in zip(pairs, ids, strict=True):
+            for piece in cut_pieces(pair):
+                for index in sorted(set(np.unique(piece.mask).tolist()) - {BACKGROUND}):
+                    self.pieces.setdefault(index, []).append((piece, name))
+        given = [
+            (Pair(image, np.zeros(image.shape[:2], np.uint8)), name) for name, image in (backgrounds or {}).items()
+        ]
+        clean = [(pair, name) for pair, name in zip(pairs, ids, strict=True) if not pair.mask.any()]
+        self.backgrounds = given or clean or list(zip(pairs, ids, strict=True))
+
+    def background(self, rng: np.random.Generator) -> tuple[Pair, str]:
+        """A tile, of defect-free windows the first found, else the one with the fewest defect pixels."""
+        best: tuple[int, Pair, str] | None = None
+        for _ in range(TRIES):
+            pair, name = self.backgrounds[rng.integers(len(self.backgrounds))]
+            top, left = (int(rng.integers(max(length - self.side, 0) + 1)) for length in pair.mask.shape)
+            tile = Pair(cut(pair.image, top, left, self.side), cut(pair.mask, top, left, self.side))
+            defect = int((tile.mask != BACKGROUND).sum())
+            if best is None or defect < best[0]:
+                best = (defect, tile, name)
+            if not defect:
+                break
+        assert best is not None
+        return best[1], best[2]
+
+    def draw(self, classes: Sequence[int], rng: np.random.Generator, *, warp: bool = True) -> Layout:
+        """A background with one defect of each of `classes`, warped, or as cut out when `warp` is False."""
+        tile, name = self.background(rng)
+        parents = [name]
+        for index in classes:
+            choices = self.pieces.get(index, [])
+            if not choices:
+                continue
+            piece, parent = choices[rng.integers(len(choices))]
+            moved = warped(piece, rng) if warp else piece
+            if not moved.mask.any():  # a speck of a few pixels can vanish in the warp
+                moved = piece
+            rows, columns = np.nonzero(moved.mask)
+            anchor = int(rng.integers(len(rows)))
+            row, column = (int(at) for at in rng.integers(self.side // 8, self.side - self.side // 8, 2))
+            tile = paste(tile, moved, row - int(rows[anchor]), column - int(columns[anchor]))
+            parents.append(parent)
+        return Layout(tile, tuple(dict.fromkeys(parents)))
