@@ -1,4 +1,4 @@
-"""The verdict in one or two honest sentences."""
+"""The verdict in a few honest sentences."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from flywheel.judge.bootstrap import Difference
 from flywheel.params import Gate
 
 PLAIN, SYNTHETIC = "real_only", "defect_gen"
+FREE = ("copy_paste", "perlin")  # baselines without a generator to train
 
 
 def verdict_words(
@@ -16,7 +17,7 @@ def verdict_words(
     params: Gate,
     evaluation: dict[str, Any] | None,
 ) -> str:
-    """What was decided, on which numbers, and whether synthetic pairs helped (when `evaluation` compares the arms)."""
+    """What was decided, on which numbers, and what `arm_words` says of the arms (when there is an evaluation)."""
     name = "the challenger"
     if evaluation is not None:
         name = f"the challenger ({evaluation['challenger']['arm']}, seed {evaluation['challenger']['seed']})"
@@ -34,29 +35,61 @@ def verdict_words(
 
 
 def arm_words(evaluation: dict[str, Any]) -> str:
-    """Whether the synthetic arm did better than every other arm, beyond what its interval leaves to chance.
+    """Which arm is best, and whether the synthetic arm did better than every other arm.
 
-    Empty when there was no synthetic arm or nothing to compare it with.
+    "Clear" is said only where the intervals do not overlap. Empty when there are no two arms to compare.
     """
     arms = {name: arm for name, arm in evaluation["arms"].items() if arm["miou"] is not None}
-    if SYNTHETIC not in arms or len(arms) < 2:
+    if len(arms) < 2:
+        return ""
+    return f"{_winner_words(arms)} {_synthetic_words(arms)}".strip()
+
+
+def _winner_words(arms: dict[str, dict[str, Any]]) -> str:
+    order = _ranked(arms)
+    first, second = order[0], order[1]
+    numbers = ", ".join(
+        f"{_named(name)} {_score(arms[name]['miou'])} {_range(arms[name]['miou_ci'])}" for name in order
+    )
+    if arms[first]["miou"] == arms[second]["miou"]:
+        said = f"No arm is best, {first} and {second} are equal"
+    elif _apart(arms[first]["miou_ci"], arms[second]["miou_ci"]):
+        said = f"Best arm: {first}, clear of {second}"
+    else:
+        said = f"Best arm: {first}, but its interval and that of {second} overlap"
+    return f"{said} (mean mIoU over the seeds: {numbers})."
+
+
+def _synthetic_words(arms: dict[str, dict[str, Any]]) -> str:
+    """What the synthetic arm was good for; empty without one."""
+    if SYNTHETIC not in arms:
         return ""
     ours = arms[SYNTHETIC]
-    rivals = {name: arm for name, arm in arms.items() if name != SYNTHETIC}
-    best = max(rivals, key=lambda name: rivals[name]["miou"])
-    numbers = f"{SYNTHETIC} {_score(ours['miou'])} {_range(ours['miou_ci'])}, " + ", ".join(
-        f"{name} {_score(arm['miou'])} {_range(arm['miou_ci'])}" for name, arm in rivals.items()
-    )
-    clear = _apart(ours["miou_ci"], rivals[best]["miou_ci"])
-    if ours["miou"] > rivals[best]["miou"]:
-        said = "Synthetic pairs helped" if clear else "Synthetic pairs were ahead, but the intervals overlap"
-    elif best == PLAIN:
-        said = "Synthetic pairs did harm" if clear else "Synthetic pairs did not help"
-    elif PLAIN in rivals and ours["miou"] > rivals[PLAIN]["miou"]:
-        said = f"Synthetic pairs beat {PLAIN} but not {best}"
+    better = [name for name in _ranked(arms) if name != SYNTHETIC and arms[name]["miou"] >= ours["miou"]]
+    if not better:
+        best = _ranked(arms)[1]
+        clear = _apart(ours["miou_ci"], arms[best]["miou_ci"])
+        return "Synthetic pairs helped." if clear else "Synthetic pairs were ahead, but the intervals overlap."
+    plain = arms.get(PLAIN)
+    if plain is not None and ours["miou"] > plain["miou"]:
+        said = f"Synthetic pairs beat {PLAIN} but not {' and '.join(map(_named, better))}"
+    elif plain is not None and ours["miou"] < plain["miou"] and _apart(ours["miou_ci"], plain["miou_ci"]):
+        said = "Synthetic pairs did harm"
     else:
         said = "Synthetic pairs did not help"
-    return f"{said} (mean mIoU over the seeds: {numbers})."
+    ahead = [name for name in better if name in FREE and arms[name]["miou"] > ours["miou"]]
+    if not ahead:
+        return f"{said}."
+    clear = _apart(ours["miou_ci"], arms[ahead[0]]["miou_ci"])
+    return f"{said}: {ahead[0]} costs nothing and did better, {'clearly' if clear else 'but the intervals overlap'}."
+
+
+def _ranked(arms: dict[str, dict[str, Any]]) -> list[str]:
+    return sorted(arms, key=lambda name: -arms[name]["miou"])
+
+
+def _named(arm: str) -> str:
+    return f"{arm} (free)" if arm in FREE else arm
 
 
 def _apart(one: list[float] | None, other: list[float] | None) -> bool:

@@ -216,14 +216,57 @@ def test_no_test_images_and_a_missing_model_are_told(paths, models, tmp_path):
 @pytest.mark.parametrize(
     ("ours", "pasted", "said"),
     [
-        ((0.8, 0.78, 0.82), (0.7, 0.68, 0.72), "Synthetic pairs helped"),
+        ((0.8, 0.78, 0.82), (0.7, 0.68, 0.72), "Synthetic pairs helped."),
         ((0.72, 0.68, 0.76), (0.7, 0.66, 0.74), "ahead, but the intervals overlap"),
-        ((0.65, 0.6, 0.7), (0.7, 0.66, 0.74), "beat real_only but not copy_paste"),
-        ((0.5, 0.4, 0.56), (0.55, 0.5, 0.6), "did not help"),
+        (
+            (0.65, 0.6, 0.7),
+            (0.7, 0.66, 0.74),
+            "beat real_only but not copy_paste (free): copy_paste costs nothing and did",
+        ),
+        (
+            (0.5, 0.4, 0.56),
+            (0.55, 0.5, 0.6),
+            "did not help: copy_paste costs nothing and did better, but the intervals",
+        ),
+        ((0.5, 0.4, 0.54), (0.7, 0.66, 0.74), "did harm: copy_paste costs nothing and did better, clearly."),
+        ((0.5, 0.4, 0.54), (0.4, 0.3, 0.5), "Synthetic pairs did harm."),
+        ((0.6, 0.55, 0.65), (0.4, 0.3, 0.5), "Synthetic pairs did not help."),
     ],
 )
 def test_words_are_honest_about_the_synthetic_arm(ours, pasted, said):
-    arms = {"real_only": (0.6, 0.55, 0.65), "copy_paste": pasted, "defect_gen": ours}
-    report = {"arms": {name: {"miou": arm[0], "miou_ci": list(arm[1:])} for name, arm in arms.items()}}
-    assert said in arm_words(report)
-    assert arm_words({"arms": {"real_only": report["arms"]["real_only"]}}) == ""
+    assert said in arm_words(compared(real_only=(0.6, 0.55, 0.65), copy_paste=pasted, defect_gen=ours))
+
+
+def compared(**arms) -> dict:
+    return {"arms": {name: {"miou": arm[0], "miou_ci": list(arm[1:])} for name, arm in arms.items()}}
+
+
+@pytest.mark.parametrize(
+    ("perlin", "said"),
+    [
+        ((0.8, 0.78, 0.82), "Best arm: perlin, clear of copy_paste (mean mIoU over the seeds: perlin (free) 0.800"),
+        ((0.72, 0.68, 0.76), "Best arm: perlin, but its interval and that of copy_paste overlap"),
+        ((0.5, 0.4, 0.6), "Best arm: copy_paste, but its interval and that of defect_gen overlap"),
+        ((0.7, 0.66, 0.74), "No arm is best, copy_paste and perlin are equal"),
+    ],
+)
+def test_words_name_the_best_of_four_arms_and_which_are_free(perlin, said):
+    report = compared(
+        real_only=(0.6, 0.55, 0.65), copy_paste=(0.7, 0.66, 0.74), perlin=perlin, defect_gen=(0.65, 0.6, 0.7)
+    )
+    words = arm_words(report)
+    assert said in words
+    assert "perlin (free)" in words
+    assert "copy_paste (free)" in words
+    assert "real_only (free)" not in words
+    beaten = ["copy_paste", "perlin"] if perlin[0] > 0.65 else ["copy_paste"]
+    order = sorted(beaten, key=lambda name: -report["arms"][name]["miou"])
+    assert f"beat real_only but not {' and '.join(f'{name} (free)' for name in order)}: {order[0]} costs" in words
+
+
+def test_words_compare_arms_without_a_synthetic_one_and_say_nothing_of_a_single_arm():
+    assert "Synthetic" not in arm_words(compared(real_only=(0.6, 0.55, 0.65), perlin=(0.8, 0.7, 0.9)))
+    assert arm_words(compared(real_only=(0.6, 0.55, 0.65), perlin=(0.8, 0.7, 0.9))).startswith(
+        "Best arm: perlin, clear"
+    )
+    assert arm_words(compared(real_only=(0.6, 0.55, 0.65))) == ""
