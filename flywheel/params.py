@@ -95,7 +95,8 @@ class Curate(Section):
     duplicate_distance: int = Field(ge=0, le=64)
 
 
-ARMS = ("real_only", "copy_paste", "defect_gen")
+ARMS = ("real_only", "copy_paste", "perlin", "defect_gen")
+FREE_ARMS = ("copy_paste", "perlin")  # what they add costs no generator
 
 
 class TrainSegmenter(Section):
@@ -104,7 +105,7 @@ class TrainSegmenter(Section):
     encoder_weights: str
     encoder_depth: int = Field(ge=3, le=5)
     decoder_channels: tuple[int, ...]
-    arms: tuple[Literal["real_only", "copy_paste", "defect_gen"], ...] = Field(min_length=1)
+    arms: tuple[Literal["real_only", "copy_paste", "perlin", "defect_gen"], ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     crop: int = Field(ge=32)
     steps: int = Field(ge=1)

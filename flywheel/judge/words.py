@@ -3,10 +3,9 @@
 from typing import Any
 
 from flywheel.judge.bootstrap import Difference
-from flywheel.params import Gate
+from flywheel.params import FREE_ARMS, Gate
 
 PLAIN, SYNTHETIC = "real_only", "defect_gen"
-FREE = ("copy_paste", "perlin")  # baselines without a generator to train
 
 
 def verdict_words(
@@ -77,7 +76,7 @@ def _synthetic_words(arms: dict[str, dict[str, Any]]) -> str:
         said = "Synthetic pairs did harm"
     else:
         said = "Synthetic pairs did not help"
-    ahead = [name for name in better if name in FREE and arms[name]["miou"] > ours["miou"]]
+    ahead = [name for name in better if name in FREE_ARMS and arms[name]["miou"] > ours["miou"]]
     if not ahead:
         return f"{said}."
     clear = _apart(ours["miou_ci"], arms[ahead[0]]["miou_ci"])
@@ -89,7 +88,7 @@ def _ranked(arms: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _named(arm: str) -> str:
-    return f"{arm} (free)" if arm in FREE else arm
+    return f"{arm} (free)" if arm in FREE_ARMS else arm
 
 
 def _apart(one: list[float] | None, other: list[float] | None) -> bool:

@@ -7,13 +7,14 @@ from markupsafe import Markup
 
 from flywheel.data.classes import class_colour
 from flywheel.report.collect import Interval, Score, Turn
-from flywheel.report.words import arm_label
+from flywheel.report.words import SYNTHETIC_ARM, arm_label
 
 WIDTH = 1040  # px at full page width, so that a font size in the chart is one on the page
 LEFT = 150
 WIDEST_STEP = 242  # px, half a generation's step in the history: a single one should not fill the page
 LABEL_LENGTH = 20  # letters that fit beside a chart; a Chinese one takes two places
 MARKS = ("dot", "square", "diamond", "triangle")  # arms differ by shape, not by colour alone
+LOOKS = ("real_only", "copy_paste", SYNTHETIC_ARM, "perlin")  # the accent colour is the third one's
 
 
 def history_chart(turns: list[Turn]) -> Markup:
@@ -93,21 +94,22 @@ def class_chart(arms: dict[str, Score], names: list[str]) -> Markup:
             parts.append(f'<line class="rule" x1="0" x2="{WIDTH}" y1="{start}" y2="{start}"/>')
         parts.append(_text(LEFT - 12, start + band / 2 + 4, _short(name), "end", "strong" if number == 0 else "label"))
         for order, (arm, (value, interval)) in enumerate(values.items()):
+            look = _look(arm)
             middle = start + 8 + step * (order + 0.5)
             if value is None:
                 parts.append(_text(x(0) + 6, middle + 4, "not measured", "start"))
                 continue
             if interval:
-                parts.append(_level(x(interval[0]), x(interval[1]), middle, f"whisker arm{order}"))
+                parts.append(_level(x(interval[0]), x(interval[1]), middle, f"whisker arm{look}"))
             label = f"{name}, {arm_label(arm)}: {value:.3f}{_interval_text(interval)}"
-            parts.append(_mark(MARKS[order % len(MARKS)], x(value), middle, f"mark arm{order}", label))
+            parts.append(_mark(MARKS[look], x(value), middle, f"mark arm{look}", label))
             parts.append(_text(WIDTH, middle + 4, f"{value:.3f}", "end"))
     return _svg(height, "IoU by class and arm with intervals", parts)
 
 
-def arm_key(order: int) -> Markup:
-    """The mark of the arm at position `order`, for a legend."""
-    mark = _mark(MARKS[order % len(MARKS)], 7, 7, f"mark arm{order}", "")
+def arm_key(arm: str) -> Markup:
+    """The arm's mark, for a legend."""
+    mark = _mark(MARKS[_look(arm)], 7, 7, f"mark arm{_look(arm)}", "")
     return Markup(f'<svg class="key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true">{mark}</svg>')
 
 
@@ -150,6 +152,11 @@ def interval_bar(score: Score | None) -> Markup:
 def colour_chip(index: int) -> Markup:
     """A square in the colour of class `index`, as in the pictures."""
     return Markup('<i class="chip" style="background:#{:02x}{:02x}{:02x}"></i>'.format(*class_colour(index)))
+
+
+def _look(arm: str) -> int:
+    """Shape and colour of an arm, the same whichever arms stand beside it."""
+    return LOOKS.index(arm) if arm in LOOKS else len(LOOKS) - 1
 
 
 def _ends(score: Score | None) -> tuple[float, ...]:

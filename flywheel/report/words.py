@@ -4,11 +4,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flywheel.params import FREE_ARMS
+
 if TYPE_CHECKING:
     from flywheel.report.collect import Facts, Score, Turn
 
 SYNTHETIC_ARM = "defect_gen"
-_ARM_LABELS = {"real_only": "real only", "copy_paste": "copy-paste", SYNTHETIC_ARM: "Defect-Gen"}
+_ARM_LABELS = {"real_only": "real only", "copy_paste": "copy-paste", "perlin": "Perlin", SYNTHETIC_ARM: "Defect-Gen"}
 _STEERED = 0.1  # a class weight nearer to 1 than this is not worth a sentence
 
 GLOSSARY = {
@@ -17,8 +19,9 @@ GLOSSARY = {
     "for nothing, so a rare class cannot be won by saying nothing.",
     "Recall": "Share of the defective test images in which some defect was found.",
     "False-positive rate": "Share of the defect-free test images in which a defect was reported.",
-    "Arm": "One way of making the training set: real images only, with defects copied and pasted (the free baseline), "
-    "or with pairs drawn by Defect-Gen. Each arm is trained with the same seeds.",
+    "Arm": "One way of making the training set: real images only, with defects copied and pasted or with irregular "
+    "regions of foreign texture (Perlin; both are free), or with pairs drawn by Defect-Gen. Each arm is trained with "
+    "the same seeds.",
     "Interval": "The range of the figure when test images (and, for an arm, seeds) are drawn again and again.",
     "Champion, challenger": "The segmenter in service, and the candidate of this turn. Only the gate replaces the "
     "champion: the challenger must be better in nearly all paired resamples of the frozen test split.",
@@ -86,7 +89,8 @@ def synthetic_sentence(arms: "dict[str, Score]") -> str:
         return "Whether synthetic data helped is unknown: no arm without them was trained."
     rival, best = max(others.items(), key=lambda entry: entry[1].miou or 0)
     assert best.miou is not None
-    figures = f"{_with_interval(drawn)} against {_with_interval(best)} for {arm_label(rival)}"
+    free = ", which is free" if rival in FREE_ARMS else ""
+    figures = f"{_with_interval(drawn)} against {_with_interval(best)} for {arm_label(rival)}{free}"
     if drawn.miou <= best.miou:
         return f"Synthetic data did not help: mIoU {figures}."
     if drawn.interval and best.interval and drawn.interval[0] > best.interval[1]:

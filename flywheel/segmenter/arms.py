@@ -16,6 +16,7 @@ from flywheel.params import ARMS
 from flywheel.paths import Paths
 from flywheel.segmenter.dataset import CropSource, Pair, PairPool
 from flywheel.segmenter.paste import PastedPairs
+from flywheel.segmenter.perlin import PerlinPairs
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class TrainingData:
 
     @property
     def added_count(self) -> int:
-        """Distinct added pairs (defect_gen) or pieces (copy_paste)."""
+        """Distinct added pairs (defect_gen), or real defects that they are made from (copy_paste, perlin)."""
         return len(self.added) if self.added is not None else 0
 
     def pixels(self) -> np.ndarray:
@@ -75,6 +76,8 @@ def load_training_data(paths: Paths, arm: str) -> TrainingData:
     digest = _row_digest(rows)
     if arm == "copy_paste":
         return TrainingData(classes, real, PastedPairs(real.defects, real.normals), digest)
+    if arm == "perlin":
+        return TrainingData(classes, real, PerlinPairs(real.defects, real.normals), digest)
     if arm == "defect_gen":
         accepted = _accepted(paths, table)
         pool = PairPool(_pairs(paths, accepted, classes, synthetic=True))

@@ -60,26 +60,39 @@ def turned(piece: Piece, generator: np.random.Generator) -> Piece:
     return Piece(residual, mask)
 
 
+def overlap(
+    whole: tuple[int, ...], piece: tuple[int, ...], top: int, left: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+    """Where a window of shape `piece` at (top, left) lies in `whole`, and which part of the window that is.
+
+    None when the window lies outside altogether.
+    """
+    rows = slice(max(top, 0), min(top + piece[0], whole[0]))
+    columns = slice(max(left, 0), min(left + piece[1], whole[1]))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return None
+    part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+    return (rows, columns), part
+
+
 def paste(background: Pair, piece: Piece, top: int, left: int) -> Pair:
     """`background` with the piece's window at (top, left), which may lie partly outside.
 
     Inside the piece's mask the result is the local mean of the background plus the residual; over 3 px outside the
     mask it fades out; beyond, every pixel is the background's own. The result's mask is the piece's inside it.
     """
-    height, width = background.mask.shape
-    rows = slice(max(top, 0), min(top + piece.mask.shape[0], height))
-    columns = slice(max(left, 0), min(left + piece.mask.shape[1], width))
     image, mask = background.image.copy(), background.mask.copy()
-    if rows.start >= rows.stop or columns.start >= columns.stop:
+    places = overlap(mask.shape, piece.mask.shape, top, left)
+    if places is None:
         return Pair(image, mask)
-    part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+    window, part = places
     distance = cv2.distanceTransform((piece.mask == BACKGROUND).astype(np.uint8), cv2.DIST_L2, 5)[part]
     alpha = np.clip(1 - distance / (BORDER + 1), 0, 1)[..., None]
-    here = image[rows, columns].astype(np.float32)
+    here = image[window].astype(np.float32)
     blended = alpha * (here.mean(axis=(0, 1)) + piece.residual[part]) + (1 - alpha) * here
-    image[rows, columns] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
+    image[window] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
     pasted = piece.mask[part]
-    mask[rows, columns] = np.where(pasted == BACKGROUND, mask[rows, columns], pasted)
+    mask[window] = np.where(pasted == BACKGROUND, mask[window], pasted)
     return Pair(image, mask)
 
 

@@ -18,10 +18,11 @@ from flywheel.data.sample import Sample, encode_png
 from flywheel.data.shards import write_shard
 from flywheel.files import write_json, write_text
 from flywheel.paths import Paths
+from flywheel.report.charts import arm_key, class_chart
 from flywheel.report.collect import Score, Turn, collect
 from flywheel.report.pictures import SIDE, frame, thumbnails
 from flywheel.report.render import class_counts, write_report
-from flywheel.report.words import headline, next_turn, synthetic_sentence
+from flywheel.report.words import arm_label, headline, next_turn, synthetic_sentence
 
 CLASSES = ("hole", "stain", "broken_yarn")
 SPLITS = ("train", "train", "train", "val", "test", "test")
@@ -225,7 +226,10 @@ def test_the_headline_carries_the_verdict_and_its_figures(full: tuple[Paths, str
         "Generation 3: the challenger (copy-paste, seed 1) replaces the champion: mIoU 0.610 → 0.680, "
         "better in 99.1 % of resamples."
     ) in text
-    assert "Synthetic data did not help: mIoU 0.630 [0.590, 0.670] against 0.680 [0.640, 0.720] for copy-paste." in text
+    assert (
+        "Synthetic data did not help: mIoU 0.630 [0.590, 0.670] against 0.680 [0.640, 0.720] for copy-paste, "
+        "which is free."
+    ) in text
 
 
 def test_equal_workspaces_give_equal_bytes(full: tuple[Paths, str]) -> None:
@@ -362,6 +366,17 @@ def test_synthetic_data_helped_only_when_the_intervals_part(drawn: float, spread
         "defect_gen": Score.of(score(drawn)),
     }
     assert words in synthetic_sentence({arm: found for arm, found in arms.items() if found})
+
+
+def test_an_arm_keeps_its_mark_whichever_arms_stand_beside_it() -> None:
+    shown = {arm: Score.of(score(0.5)) for arm in ("real_only", "copy_paste", "perlin", "defect_gen")}
+    four = {arm: found for arm, found in shown.items() if found}
+    two = {arm: four[arm] for arm in ("real_only", "defect_gen")}
+    for arms in (four, two):
+        chart = str(class_chart(arms, ["hole"]))
+        assert chart.count("mark arm2") == 2  # mIoU and the class, in the accent colour
+        assert all(f">mIoU, {label}: 0.500" in chart for label in map(arm_label, arms))
+    assert len({str(arm_key(arm)) for arm in four}) == 4
 
 
 def test_the_next_turn_names_the_queue_and_the_classes_that_get_more(full: tuple[Paths, str]) -> None:

@@ -95,8 +95,9 @@ def test_an_unknown_arm_and_training_without_defects_are_refused(paths, tmp_path
         load_training_data(bare, "real_only")
 
 
-def test_arms_share_the_real_crops_of_every_step(paths):
-    data = [load_training_data(paths, arm) for arm in ("real_only", "copy_paste")]
+@pytest.mark.parametrize("added", ["copy_paste", "perlin"])
+def test_arms_share_the_real_crops_of_every_step(paths, added):
+    data = [load_training_data(paths, arm) for arm in ("real_only", added)]
     plain, pasted = (Batches(each.real, each.added, crop=32, batch=8, added_share=0.5, seed=4) for each in data)
     assert (plain.added_slots, pasted.added_slots) == (0, 4)
     for step in (0, 7):
