@@ -79,6 +79,9 @@ class TrainGeneratorSmall(Section):
 class Synthesize(Section):
     ratio: float = Field(ge=0, le=3)
     maximum: int = Field(ge=0)
+    layout: Literal["drawn", "pasted", "warped"]
+    finish_step: int = Field(ge=10, lt=1000)
+    finish_calls: int = Field(ge=1, le=50)
     switch_step: int = Field(ge=0, le=1000)
     network_calls: int = Field(ge=1, le=50)
     batch: int = Field(ge=1)
@@ -160,6 +163,11 @@ class Params(Section):
                 f"synthesize.switch_step {self.synthesize.switch_step} must lie between "
                 f"train_generator_large.steps_from {first} and train_generator_small.steps_below {below}, "
                 f"the timesteps that the two models learn"
+            )
+        if self.synthesize.finish_step > below:
+            raise ValueError(
+                f"synthesize.finish_step {self.synthesize.finish_step} must not be above "
+                f"train_generator_small.steps_below {below}, the timesteps that the small model learns"
             )
         return self
 

@@ -34,7 +34,7 @@ def train_generator_small(paths: Paths, params: Params) -> Report:
 def synthesize(paths: Paths, params: Params) -> Report:
     from flywheel.defect_gen.stages import synthesize as stage
 
-    return stage(paths, params.synthesize, seed=params.seed)
+    return stage(paths, params.synthesize, params.curate, seed=params.seed)
 
 
 def curate(paths: Paths, params: Params) -> Report:

@@ -218,7 +218,7 @@ class Workspace:
         self.dvc("add", "-q", "data/shards")
 
     def keep_start(self) -> None:
-        """Copy the last turn's generators to models/start, where this turn's training begins, and let DVC track them."""
+        """Copy the last turn's generators to models/start, where this turn's training begins; DVC tracks them."""
         beside = self.paths.start.with_name(self.paths.start.name + TEMPORARY_SUFFIX)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)

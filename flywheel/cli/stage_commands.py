@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from flywheel.child import follow_leader
+from flywheel.cli.show import console, print_json
+from flywheel.data.classes import ClassTable
+from flywheel.errors import ConfigError
 from flywheel.params import load_params
 from flywheel.paths import Paths
 from flywheel.stages import STAGES, run_stage
@@ -20,6 +24,39 @@ def _run(stage: str) -> None:
     print(f"{stage}: " + ", ".join(f"{key} {value}" for key, value in shown.items()))
 
 
+def synthesize_or_stage(
+    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace.")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="Folder for pairs on demand; without it the stage runs.")] = None,
+    count: Annotated[int, typer.Option(help="Pairs on demand.")] = 8,
+    classes: Annotated[str, typer.Option(help="Class names that every pair shows, joined by commas.")] = "",
+    background: Annotated[Path | None, typer.Option(help="Folder of defect-free pictures to draw into.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="8-bit index mask (PNG) that every pair shows.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the pairs on demand.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Draw image and mask pairs on demand into --out; without --out, stage synthesize of dvc.yaml."""
+    if out is None:
+        if classes or background or mask:
+            raise ConfigError("--classes, --background and --mask draw pairs on demand; add --out DIR")
+        _run("synthesize")
+        return
+    from flywheel.defect_gen.on_demand import draw_on_demand, read_backgrounds, read_mask, write_pairs
+    from flywheel.workspace import Workspace
+
+    ws = Workspace.open(workspace)
+    drawn, table = draw_on_demand(
+        ws.paths,
+        ws.params().synthesize,
+        count=count,
+        classes=[name.strip() for name in classes.split(",") if name.strip()],
+        backgrounds=read_backgrounds(background) if background else None,
+        mask=read_mask(mask, ClassTable.load(ws.paths.classes)) if mask else None,
+        seed=seed,
+    )
+    result = write_pairs(out, drawn, table)
+    print_json(result) if as_json else console.print(f"Wrote {result['pairs']} pairs to [bold]{out}[/]")
+
+
 def _command(stage: str) -> Callable[..., None]:
     if stage == "train_segmenter":
 
@@ -27,6 +64,9 @@ def _command(stage: str) -> Callable[..., None]:
             _run(f"{stage}@{arm}")
 
         return with_arm
+
+    if stage == "synthesize":
+        return synthesize_or_stage
 
     def plain() -> None:
         _run(stage)
@@ -39,4 +79,5 @@ def register(app: typer.Typer) -> None:
     panel = "Stages (run by DVC, in the workspace)"
     for stage in STAGES:
         name = stage.replace("_", "-")
-        app.command(name, rich_help_panel=panel, help=f"Stage {stage} of dvc.yaml.")(_command(stage))
+        text = None if stage == "synthesize" else f"Stage {stage} of dvc.yaml."
+        app.command(name, rich_help_panel=panel, help=text)(_command(stage))

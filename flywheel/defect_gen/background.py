@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from flywheel.data.classes import BACKGROUND, IGNORE
-from flywheel.defect_gen.encoding import decode, encode, multi_hot
+from flywheel.defect_gen.encoding import RGB, decode, encode, multi_hot
 from flywheel.defect_gen.sampler import finish_layout
 from flywheel.defect_gen.unet import Denoiser
 from flywheel.device import computes_in_bfloat16
@@ -39,18 +39,26 @@ def finish_pairs(
     *,
     finish_step: int,
     network_calls: int,
+    keep_masks: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, H, W, 3) and masks (N, H, W), uint8: each layout made real by `small` from `finish_step` down.
 
     layouts: tiles of equal size with the masks of the roughly placed defects. classes: wanted class indices of each.
+    keep_masks: the masks stay as they are, and only the picture is drawn to fit them.
     A pair depends on its layout and its seed alone. Outside the drawing weight the pixels are the layout's own.
     """
     device = next(small.parameters()).device
     images, masks = (np.stack(parts) for parts in zip(*layouts, strict=True))
+    height, width = masks.shape[1:]
+    unit = small.config.patch * 2 ** (len(small.config.channels) - 1)
+    spare = ((0, 0), (0, -height % unit), (0, -width % unit))  # any size is filled up to whole patches
+    images, masks = np.pad(images, (*spare, (0, 0)), "reflect"), np.pad(masks, spare, "reflect")
     x0 = encode(images, masks, len(small.config.classes) + 1)
     noise = torch.stack([torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
     weights = np.stack([drawing_weight(mask) for mask in masks])[:, None]
-    inside: Tensor = torch.from_numpy(weights)
+    inside: Tensor = torch.from_numpy(weights).expand(x0.shape).clone()
+    if keep_masks:
+        inside[:, RGB:] = 0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device)):
         drawn = finish_layout(
             small,
@@ -65,4 +73,4 @@ def finish_pairs(
     new_images, new_masks = decode(drawn)
     kept = weights[:, 0] == 0
     new_images[kept], new_masks[kept] = images[kept], masks[kept]
-    return new_images, new_masks
+    return new_images[:, :height, :width], new_masks[:, :height, :width]

@@ -31,6 +31,7 @@ class TrainingSet:
     images: list[np.ndarray]
     masks: list[np.ndarray]
     ids: list[str]
+    products: list[str]
     classes: ClassTable
     digest: str
 
@@ -42,6 +43,7 @@ class TrainingSet:
             images=[sample.image for sample, _ in labelled],
             masks=[mask for _, mask in labelled],
             ids=[sample.id for sample, _ in labelled],
+            products=[sample.product for sample, _ in labelled],
             classes=classes,
             digest=sha256("\n".join([*classes.names, *parts]).encode())[:16],
         )

@@ -12,17 +12,15 @@ from flywheel.data.manifest import COLUMNS, joined, write_manifest
 from flywheel.data.overlay import grid, overlay
 from flywheel.data.sample import Sample, encode_png
 from flywheel.data.shards import read_samples, shard_files
-from flywheel.defect_gen.crops import CropSource, TrainingSet
-from flywheel.defect_gen.filters import RealTiles, Verdict, class_areas, judge
-from flywheel.defect_gen.likeness import perceptual_hash
+from flywheel.defect_gen.filters import Verdict, class_areas
+from flywheel.defect_gen.likeness import distances, perceptual_hash
+from flywheel.defect_gen.pair_judge import PairJudge
 from flywheel.files import write_bytes
 from flywheel.params import Curate
 from flywheel.paths import Paths
 from flywheel.progress import progress
 
 CAPTION_LANGUAGE = "en"
-TILES_PER_IMAGE = 16  # drawn as for training, from each real image ...
-MOST_TILES = 2048  # ... up to this many in all
 SHOWN = 32  # pairs in a grid
 GRID_COLUMNS = 8
 ENLARGED = 128  # px, least height of an image in a grid
@@ -40,15 +38,20 @@ def curate(paths: Paths, params: Curate, *, seed: int) -> dict:
     samples = read_samples(paths.synthetic, index) if len(index) else []
     verdicts: list[Verdict] = []
     if samples:
-        real = real_tiles(TrainingSet.load(paths), samples[0].image.shape[0], params, seed=seed)
+        judge = PairJudge.load(paths, params, seed=seed, side=samples[0].image.shape[0])
         accepted: list[int] = []
         for sample in progress(samples, "curate", total=len(samples)):
             assert sample.mask is not None
-            seen = np.array(accepted, np.uint64)
-            verdict = judge(sample.image, sample.mask, _wanted(sample, classes), real, seen, params)
-            if not verdict.reason:
-                accepted.append(perceptual_hash(sample.image))
-            verdicts.append(verdict)
+            verdict = judge.check(sample.image, sample.mask, _wanted(sample, classes), sample.parents)
+            code = perceptual_hash(sample.image)
+            nearest = int(distances(code, np.array(accepted, np.uint64)).min(initial=64))
+            scores = verdict.scores | {"bits_to_synthetic": nearest}
+            reason = verdict.reason
+            if not reason and nearest <= params.duplicate_distance:
+                reason = "copy of a synthetic image"
+            if not reason:
+                accepted.append(code)
+            verdicts.append(Verdict(reason, scores))
     reasons = [_named(verdict.reason, classes) for verdict in verdicts]
     _write_grids(paths, samples, reasons, classes)
     rows = [
@@ -57,18 +60,6 @@ def curate(paths: Paths, params: Curate, *, seed: int) -> dict:
     ]
     write_manifest(paths.curated, pd.DataFrame(rows, columns=list(COLUMNS)))
     return _report(samples, reasons, classes)
-
-
-def real_tiles(data: TrainingSet, side: int, params: Curate, *, seed: int) -> RealTiles:
-    """Tiles of the real training images: TILES_PER_IMAGE random ones of each, fewer where that would be too many."""
-    rng = np.random.default_rng(seed)
-    each = max(1, min(TILES_PER_IMAGE, MOST_TILES // len(data.images)))
-    tiles = [
-        CropSource([image], [mask], side).draw_many(each, rng)
-        for image, mask in zip(data.images, data.masks, strict=True)
-    ]
-    images, masks = (np.concatenate(parts) for parts in zip(*tiles, strict=True))
-    return RealTiles.of(images, masks, params.area_quantile)
 
 
 def _index(paths: Paths) -> pd.DataFrame:

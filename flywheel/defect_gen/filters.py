@@ -69,21 +69,21 @@ def judge(
     mask: np.ndarray,
     wanted: tuple[int, ...],
     real: RealTiles,
-    accepted: np.ndarray,
     params: Curate,
+    *,
+    drawn_into_real: bool = False,
 ) -> Verdict:
     """Check one pair; the first rule that it breaks is its reason.
 
-    accepted: (M,) uint64 hashes of the pairs accepted before. Reasons: "empty", "missing CLASS", "unasked CLASS",
-    "too large CLASS", "mean|contrast|detail out of range", "copy of a real image", "copy of a synthetic image".
+    drawn_into_real: the background is a real image's on purpose, so it may look like one. Reasons: "empty",
+    "missing CLASS", "unasked CLASS", "too large CLASS", "mean|contrast|detail out of range", "copy of a real image".
     """
     areas = class_areas(mask)
     values = aspects(image)
     code = perceptual_hash(image)
     to_real = int(distances(code, real.hashes).min(initial=64))
-    to_accepted = int(distances(code, accepted).min(initial=64))
     scores: dict[str, float] = {name: round(value, 3) for name, value in zip(ASPECTS, values, strict=True)}
-    scores |= {"bits_to_real": to_real, "bits_to_synthetic": to_accepted}
+    scores["bits_to_real"] = to_real
     reason = _mask_reason(areas, wanted, real, params) or next(
         (
             f"{name} out of range"
@@ -92,10 +92,8 @@ def judge(
         ),
         "",
     )
-    if not reason and to_real <= params.duplicate_distance:
+    if not reason and not drawn_into_real and to_real <= params.duplicate_distance:
         reason = "copy of a real image"
-    if not reason and to_accepted <= params.duplicate_distance:
-        reason = "copy of a synthetic image"
     return Verdict(reason, scores)
 
 

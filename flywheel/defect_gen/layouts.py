@@ -104,3 +104,35 @@ class LayoutSource:
             tile = paste(tile, moved, row - int(rows[anchor]), column - int(columns[anchor]))
             parents.append(parent)
         return Layout(tile, tuple(dict.fromkeys(parents)))
+
+    def fill(self, mask: np.ndarray, rng: np.random.Generator) -> Layout:
+        """A background of the mask's size with each of its regions filled by a stretched real defect of the class.
+
+        mask: (H, W) uint8; the layout shows exactly it. A class without a real defect is left to the model.
+        """
+        height, width = mask.shape
+        background, name = self.backgrounds[rng.integers(len(self.backgrounds))]
+        top, left = (
+            int(rng.integers(max(has - need, 0) + 1))
+            for has, need in zip(background.mask.shape, mask.shape, strict=True)
+        )
+        image = cut(background.image, top, left, max(height, width))[:height, :width].astype(np.float32)
+        parents = [name]
+        for index in sorted(set(np.unique(mask).tolist()) & set(self.pieces)):
+            _, regions, boxes, _ = cv2.connectedComponentsWithStats((mask == index).astype(np.uint8), connectivity=8)
+            for region, (x, y, w, h, _) in enumerate(boxes[1:], start=1):
+                piece, parent = self.pieces[index][rng.integers(len(self.pieces[index]))]
+                rows, columns = np.nonzero(piece.mask == index)
+                core = piece.residual[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+                inside = piece.mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] == index
+                core = np.where(
+                    inside[..., None], core, core[inside].mean(0)
+                )  # what lies beside the defect is no defect
+                stretched = cv2.resize(core, (int(w), int(h)), interpolation=cv2.INTER_LINEAR)
+                here = (regions[y : y + h, x : x + w] == region)[..., None]
+                image[y : y + h, x : x + w] += here * (
+                    stretched + image[y : y + h, x : x + w].mean((0, 1)) - image[y : y + h, x : x + w]
+                )
+                parents.append(parent)
+        filled = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        return Layout(Pair(filled, mask.copy()), tuple(dict.fromkeys(parents)))

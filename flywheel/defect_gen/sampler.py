@@ -85,7 +85,7 @@ def finish_layout(
     prediction of x0 is replaced by the known pixels in every step, so that the inside is drawn to fit them.
 
     layout: (N, 3 + C, H, W), encoded picture with a roughly placed defect. noise: alike, standard normal.
-    inside: (N, 1, H, W) in 0..1, how far the model's answer counts; 0 keeps the layout's pixel, softly in between.
+    inside: (N, 1 or 3 + C, H, W) in 0..1, how far the model's answer counts; 0 keeps the layout's pixel.
     Returns x0 of the same shape. Raises ConfigError when start_step or network_calls is out of range.
     """
     if not LAST_STEP < start_step < STEPS:

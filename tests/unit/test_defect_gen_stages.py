@@ -1,6 +1,5 @@
 """Training, synthesis and curation on a workspace of simple drawn images."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,9 @@ import pytest
 import torch
 
 from flywheel.checkpoint import Checkpoint, fingerprint
-from flywheel.data.classes import ClassTable
-from flywheel.data.manifest import COLUMNS, joined, read_manifest, write_manifest
+from flywheel.data.manifest import read_manifest
 from flywheel.data.sample import Sample
-from flywheel.data.shards import read_samples, shard_files, write_shards
+from flywheel.data.shards import read_samples, write_shards
 from flywheel.defect_gen.crops import CropSource, TrainingSet, cut, visible_classes
 from flywheel.defect_gen.encoding import Statistics
 from flywheel.defect_gen.filters import RealTiles, judge
@@ -20,62 +18,39 @@ from flywheel.defect_gen.likeness import distances, mirrored_hashes, perceptual_
 from flywheel.defect_gen.model_folder import load_denoiser, read_config
 from flywheel.defect_gen.specks import smallest_regions, without_specks
 from flywheel.defect_gen.stages import curate, synthesize, train_generator_large, train_generator_small
-from flywheel.defect_gen.synthesize import make_wishes
 from flywheel.defect_gen.train import Batch, Recipe, Training, denoising_loss, draw_batch, train_denoiser
 from flywheel.defect_gen.unet import DenoiserConfig
-from flywheel.defect_gen.wishes import draw_wish, read_class_weights
-from flywheel.errors import ConfigError, DataInvalid, ModelError
-from flywheel.files import write_json
-from flywheel.params import Curate, Synthesize, TrainGeneratorLarge, TrainGeneratorSmall
+from flywheel.errors import ModelError
+from flywheel.params import Curate, TrainGeneratorLarge, TrainGeneratorSmall
 from flywheel.paths import Paths
+from tests.unit.squares import CLASSES, DRAW, drawn, generation
 
-CLASSES = ClassTable(("stain", "hole"))
 LARGE = TrainGeneratorLarge(
-    tile=32, patch=4, channels=(16, 32), steps_from=350, steps=2, batch=2, learning_rate=1e-3, ema=0.99
+    tile=32,
+    patch=4,
+    channels=(16, 32),
+    steps_from=350,
+    steps=2,
+    batch=2,
+    learning_rate=1e-3,
+    ema=0.99,
+    prediction="x0",
+    start="base",
 )
 SMALL = TrainGeneratorSmall(
-    tile=32, patch=2, crop=16, channels=(16,), steps_below=450, steps=2, batch=2, learning_rate=1e-3, ema=0.99
+    tile=32,
+    patch=2,
+    crop=16,
+    channels=(16,),
+    steps_below=450,
+    steps=2,
+    batch=2,
+    learning_rate=1e-3,
+    ema=0.99,
+    prediction="x0",
+    start="base",
 )
-DRAW = Synthesize(ratio=1.0, maximum=8, switch_step=400, network_calls=4, batch=2, guidance=2.0)
 SIFT = Curate(min_area=8, area_quantile=1.0, duplicate_distance=4)
-
-
-def drawn(seed: int, classes: tuple[int, ...], side: int = 40, origin: str = "real") -> Sample:
-    """Striped grey cloth with a dark square for a stain and a bright one for a hole."""
-    rng = np.random.default_rng(seed)
-    image = (120 + 20 * np.sin(np.arange(side) * 1.1)[:, None, None] + rng.normal(0, 8, (side, side, 1))).repeat(3, 2)
-    mask = np.zeros((side, side), np.uint8)
-    for index in classes:
-        top, left = rng.integers(2, side - 12, 2)
-        mask[top : top + 8, left : left + 8] = index
-    image[mask == 1] = 40
-    image[mask == 2] = 230
-    return Sample(
-        image=image.clip(0, 255).astype(np.uint8), mask=mask, product="cloth", origin=origin, annotator="oracle"
-    )
-
-
-def generation(paths: Paths, parts: list[tuple[Sample, str]]) -> None:
-    """Shards, manifest and class table of samples with their splits."""
-    rows = []
-    for sample, split in parts:
-        shard = write_shards(paths.shards, sample.origin, [sample])[0].name
-        areas = sample.areas() if sample.mask is not None else {}
-        rows.append(
-            dict.fromkeys(COLUMNS, "")
-            | {
-                "id": sample.id,
-                "shard": shard,
-                "split": split,
-                "origin": sample.origin,
-                "product": sample.product,
-                "classes": joined(list(areas)),
-                "areas": joined(list(areas.values())),
-                "annotator": sample.annotator,
-            }
-        )
-    write_manifest(paths.generation, pd.DataFrame(rows))
-    CLASSES.save(paths.generation / "classes.json")
 
 
 @pytest.fixture
@@ -231,78 +206,11 @@ def test_without_defects_nothing_is_trained_and_nothing_is_made(tmp_path: Path) 
         assert "no labelled training image shows a defect" in report["reason"]
     with pytest.raises(ModelError, match="the generator is empty"):
         load_denoiser(paths.generator_large)
-    report = synthesize(paths, DRAW, seed=0)
+    report = synthesize(paths, DRAW, SIFT, seed=0)
     assert report["made"] == 0
     assert "no labelled training image" in report["reason"]
     assert curate(paths, SIFT, seed=0)["made"] == 0
     assert len(read_manifest(paths.curated)) == 0
-
-
-def pixels(paths: Paths) -> list[tuple[str, int, bytes]]:
-    table = pd.concat(
-        pd.read_parquet(path, columns=["id"]).assign(shard=path.name) for path in shard_files(paths.synthetic)
-    )
-    samples = read_samples(paths.synthetic, table)
-    return [(sample.id, sample.seed, sample.mask.tobytes()) for sample in samples if sample.mask is not None]
-
-
-def test_the_same_seed_draws_the_same_pairs_and_another_seed_others(trained: Paths) -> None:
-    report = synthesize(trained, DRAW, seed=3)
-    assert report["made"] == 4  # four real images with a defect, ratio 1
-    first = pixels(trained)
-    synthesize(trained, DRAW, seed=3)
-    assert pixels(trained) == first
-    synthesize(trained, DRAW, seed=4)
-    assert {seed for _, seed, _ in pixels(trained)}.isdisjoint({seed for _, seed, _ in first})
-
-
-def test_more_pairs_leave_the_earlier_wishes_as_they_were(trained: Paths) -> None:
-    seen = frozenset({(1,), (2,), (1, 2)})
-    few = make_wishes(trained, DRAW.model_copy(update={"maximum": 2}), seen, seed=0)
-    many = make_wishes(trained, DRAW, seen, seed=0)
-    assert many[:2] == few
-    assert len({wish.seed for wish in many}) == len(many) == 4
-
-
-def test_synthetic_samples_say_what_they_are(trained: Paths) -> None:
-    synthesize(trained, DRAW, seed=0)
-    path = shard_files(trained.synthetic)[0]
-    table = pd.read_parquet(path, columns=["id", "origin", "annotator", "product", "scores", "generator", "height"])
-    assert set(table["origin"]) == {"synthetic"}
-    assert set(table["annotator"]) == {"defect_gen"}
-    assert set(table["product"]) == {"cloth"}
-    assert set(table["height"]) == {32}
-    assert table["generator"].str.len().eq(16).all()
-    assert all(set(json.loads(scores)["wanted"]) <= set(CLASSES.names) for scores in table["scores"])
-
-
-def test_a_switch_step_that_a_model_did_not_learn_is_refused(trained: Paths) -> None:
-    with pytest.raises(ConfigError, match=r"switch_step 600 is outside 350\.\.450"):
-        synthesize(trained, DRAW.model_copy(update={"switch_step": 600}), seed=0)
-
-
-def test_a_missing_generator_is_named(paths: Paths) -> None:
-    with pytest.raises(ModelError, match="no generator here"):
-        synthesize(paths, DRAW, seed=0)
-
-
-def test_wishes_follow_the_feedback_and_keep_real_combinations(tmp_path: Path) -> None:
-    feedback = tmp_path / "feedback.json"
-    assert read_class_weights(feedback, CLASSES) == {1: 1.0, 2: 1.0}
-    write_json(feedback, {"class_weights": {"hole": 3.0, "elsewhere": 9.0}})
-    weights = read_class_weights(feedback, CLASSES)
-    assert weights == {1: 1.0, 2: 3.0}
-    combinations = [(1,), (1,), (2,), (1, 2)]
-    rng = np.random.default_rng(0)
-    wishes = [draw_wish(combinations, weights, frozenset(combinations), rng) for _ in range(4000)]
-    # a hole is drawn in 3/4 of the wishes, half of them with a stain; a stain in 1/4, a third of them with a hole
-    assert sum(wish == (2,) for wish in wishes) / 4000 == pytest.approx(3 / 8, abs=0.03)
-    assert sum(wish == (1,) for wish in wishes) / 4000 == pytest.approx(1 / 6, abs=0.03)
-    alone = [draw_wish(combinations, weights, frozenset({(1,), (2,)}), rng) for _ in range(100)]
-    assert {len(wish) for wish in alone} == {1}
-    write_json(feedback, {"class_weights": {"hole": -1}})
-    with pytest.raises(DataInvalid, match="negative"):
-        read_class_weights(feedback, CLASSES)
 
 
 def test_specks_are_regions_that_real_masks_hardly_have() -> None:
@@ -348,9 +256,9 @@ def real() -> RealTiles:
     return RealTiles.of(np.stack([t.image for t in tiles]), np.stack([t.mask for t in tiles]), 1.0)  # type: ignore[misc]
 
 
-def verdict(sample: Sample, wanted: tuple[int, ...], real: RealTiles, accepted: tuple[int, ...] = ()) -> str:
+def verdict(sample: Sample, wanted: tuple[int, ...], real: RealTiles, *, drawn_into_real: bool = False) -> str:
     assert sample.mask is not None
-    return judge(sample.image, sample.mask, wanted, real, np.array(accepted, np.uint64), SIFT).reason
+    return judge(sample.image, sample.mask, wanted, real, SIFT, drawn_into_real=drawn_into_real).reason
 
 
 def test_a_good_pair_is_accepted(real: RealTiles) -> None:
@@ -375,7 +283,19 @@ def test_each_fault_is_rejected_for_its_own_reason(real: RealTiles) -> None:
     mirrored = Sample(np.ascontiguousarray(twin.image[::-1]), np.ascontiguousarray(twin.mask[::-1]))  # type: ignore[index]
     assert verdict(twin, (1,), real) == "copy of a real image"
     assert verdict(mirrored, (1,), real) == "copy of a real image"
-    assert verdict(good, (1,), real, (perceptual_hash(good.image),)) == "copy of a synthetic image"
+    assert verdict(twin, (1,), real, drawn_into_real=True) == "", "its background is a real one's on purpose"
+
+
+def test_of_two_pairs_that_look_alike_the_second_is_rejected(paths: Paths) -> None:
+    first = drawn(100, (1,), side=32)
+    brighter = np.clip(first.image.astype(int) + 3, 0, 255).astype(np.uint8)
+    pairs = [
+        Sample(image=image, mask=first.mask, origin="synthetic", annotator="defect_gen", scores={"wanted": ["stain"]})
+        for image in (first.image, brighter)
+    ]
+    write_shards(paths.synthetic, "synthetic", pairs)
+    report = curate(paths, SIFT, seed=0)
+    assert report["reasons"] == {"copy of a synthetic image": 1}
 
 
 def test_curate_keeps_accepted_and_rejected_pairs_with_their_reasons(paths: Paths) -> None:

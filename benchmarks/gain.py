@@ -1,0 +1,206 @@
+"""What each arm brings on real data with few labels: mIoU of every arm, and its difference to the real images alone.
+
+    python benchmarks/gain.py DATA --name NAME [--shots 5] [--normals 20] [--test 300] [--set section.key=value ...]
+
+DATA is an index-mask folder (docs/ingest.md). `shots` images a class are taken for training, from groups drawn by seed;
+no other image of those groups is used, and the rest is the test set. A workspace is made in scratch/gain/NAME and the
+product's own stages run in it, so what is measured is what users get. A run that was killed goes on where it stopped.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from flywheel.data.classes import ClassTable
+from flywheel.files import read_json, sha256, write_json
+from flywheel.ingest.ingest import ingest
+from flywheel.judge.bootstrap import bootstrap_ious, interval
+from flywheel.judge.confusion import counts, mean_iou
+from flywheel.judge.evaluate import PER_IMAGE
+from flywheel.params import Params
+from flywheel.paths import Paths
+from flywheel.stages import report_name, run_stage, stage_names
+from flywheel.workspace import MARKER, Workspace, init_workspace
+
+GENERATOR_FREE = ("build_generation", "evaluate")
+FREE_ARMS = tuple(f"train_segmenter@{arm}" for arm in ("real_only", "copy_paste", "perlin"))
+ROOT = Path(__file__).parents[1] / "scratch" / "gain"
+
+
+def few_shot(table: pd.DataFrame, *, shots: int, normals: int, test: int, seed: int) -> pd.DataFrame:
+    """Rows with a column `split`: `shots` images a class (at most half of its groups) and `normals` defect-free ones
+    train, at most `test` images of all other groups test; what is left over is dropped.
+    """
+    rng = np.random.default_rng(seed)
+    names = table["classes"].fillna("")
+    order = rng.permutation(len(table))
+    chosen: list[int] = []
+    taken: set[str] = set()  # groups that a training image came from
+    every = sorted({name for value in names for name in value.split("|") if name})
+    for name in every:
+        holds = names.map(lambda value, name=name: name in value.split("|"))
+        most = min(shots, table.loc[holds, "group"].nunique() // 2)
+        have = sum(bool(holds.iloc[row]) for row in chosen)
+        for row in order:
+            if have >= most:
+                break
+            if holds.iloc[row] and row not in chosen and table["group"].iloc[row] not in taken:
+                chosen.append(row)
+                taken.add(table["group"].iloc[row])
+                have += 1
+    clean = [row for row in order if names.iloc[row] == "" and table["group"].iloc[row] not in taken][:normals]
+    taken |= {table["group"].iloc[row] for row in clean}
+    rest = [row for row in order if table["group"].iloc[row] not in taken][:test]
+    split = pd.Series("", index=range(len(table)))
+    split.iloc[[*chosen, *clean]] = "train"
+    split.iloc[rest] = "test"
+    found = table.reset_index(drop=True).assign(split=split)
+    return found[found["split"] != ""]
+
+
+def make_workspace(arguments: argparse.Namespace) -> Workspace:
+    root = ROOT / arguments.name
+    if (root / "ready.json").exists():
+        return Workspace.open(root / "workspace")
+    shutil.rmtree(root, ignore_errors=True)
+    data = root / "data"
+    table = pd.read_csv(arguments.data / "index.csv", dtype=str)
+    chosen = few_shot(
+        table, shots=arguments.shots, normals=arguments.normals, test=arguments.test, seed=arguments.split_seed
+    )
+    for file in chosen["file"]:
+        (data / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(arguments.data / file, data / file)
+    shutil.copytree(arguments.data / "masks", data / "masks")
+    shutil.copyfile(arguments.data / "classes.json", data / "classes.json")
+    chosen.to_csv(data / "index.csv", index=False)
+    workspace = init_workspace(root / "workspace", preset="cpu", name=arguments.name)
+    assert (workspace.root / MARKER).exists()
+    report = ingest(str(data), workspace.paths, workspace.params(), product=arguments.name, format="index-mask")
+    assert not report.as_dict()["rejected"], report.as_dict()["rejected"][:3]
+    write_json(root / "ready.json", {"train": int((chosen["split"] == "train").sum())})
+    return workspace
+
+
+def overrides(settings: list[str]) -> dict[str, dict]:
+    changes: dict[str, dict] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        section, _, key = name.partition(".")
+        changes.setdefault(section, {})[key] = yaml.safe_load(value)
+    return changes
+
+
+def run(workspace: Workspace, params: Params) -> dict[str, float]:
+    """Run the stages that have not run with these parameters; returns seconds by stage."""
+    from flywheel.data.generation import freeze_test
+
+    paths = workspace.paths
+    freeze_test(paths)
+    record = workspace.root / "benchmark.json"
+    done = read_json(record) if record.exists() else {}
+    text, seconds = "", {}
+    needed = [stage for stage in stage_names(params) if stage in GENERATOR_FREE or "train_segmenter" in stage]
+    for stage in stage_names(params) if "defect_gen" in params.train_segmenter.arms else needed:
+        section = params.model_dump(mode="json").get(stage.partition("@")[0], {})
+        section.pop("arms", None)  # an arm does not depend on which others there are
+        if stage == "evaluate":
+            section = {name: entry["text"] for name, entry in done.items() if name != "evaluate"}
+        chain = stage not in GENERATOR_FREE and stage not in FREE_ARMS  # its inputs are what ran before it
+        mark = sha256(json.dumps([text if chain else "", stage, section], sort_keys=True).encode())
+        text = mark if chain else text
+        stale = done.get(stage, {}).get("text") != mark
+        if stale:
+            began = time.monotonic()
+            run_stage(stage, paths, params)
+            done[stage] = {"text": mark, "seconds": round(time.monotonic() - began, 1)}
+            write_json(record, done)
+        seconds[report_name(stage)] = done[stage]["seconds"]
+    return seconds
+
+
+def differences(paths: Paths, params: Params, *, resamples: int = 2000) -> list[dict]:
+    """mIoU of each arm and its difference to real_only, images and seeds resampled together."""
+    table = pd.read_parquet(paths.evaluation / PER_IMAGE)
+    table = table[table["split"] == "test"]
+    channels = ClassTable.load(paths.generation / "classes.json").channels
+    resampled, points = {}, {}
+    for arm in params.train_segmenter.arms:
+        blocks = []
+        for seed in params.train_segmenter.seeds:
+            rows = table[(table["arm"] == arm) & (table["seed"] == seed)].sort_values("id")
+            blocks.append(counts(np.stack(rows["confusion"].to_list()).reshape(-1, channels, channels)))
+        stacked = np.stack(blocks)
+        generator = np.random.default_rng(0)  # the same images for every arm
+        resampled[arm] = mean_iou(bootstrap_ious(stacked, resamples, generator))
+        points[arm] = [float(mean_iou(bootstrap_point(block))) for block in blocks]
+    rows = []
+    for arm, values in resampled.items():
+        gap = values - resampled["real_only"]
+        rows.append(
+            {
+                "arm": arm,
+                "miou": float(np.mean(points[arm])),
+                "seeds": points[arm],
+                "interval": interval(values, 0.95),
+                "gain": float(np.mean(points[arm]) - np.mean(points["real_only"])),
+                "gain_interval": interval(gap, 0.95),
+                "above_each": {
+                    other: float((values - others > 0).mean()) for other, others in resampled.items() if other != arm
+                },
+            }
+        )
+    return rows
+
+
+def bootstrap_point(block: np.ndarray) -> np.ndarray:
+    from flywheel.judge.confusion import class_iou
+
+    return class_iou(block.sum(axis=0))
+
+
+def markdown(name: str, rows: list[dict]) -> str:
+    lines = [f"| {name}: arm | mIoU [95 %] | by seed | gain over real only [95 %] |", "|---|---|---|---|"]
+    for row in rows:
+        low, high = row["interval"]
+        gain = (
+            "" if row["arm"] == "real_only" else "{:+.3f} [{:+.3f}, {:+.3f}]".format(row["gain"], *row["gain_interval"])
+        )
+        seeds = ", ".join(f"{value:.3f}" for value in row["seeds"])
+        lines.append(f"| {row['arm']} | {row['miou']:.3f} [{low:.3f}, {high:.3f}] | {seeds} | {gain} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--normals", type=int, default=20)
+    parser.add_argument("--test", type=int, default=300)
+    parser.add_argument("--split-seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value")
+    arguments = parser.parse_args()
+    workspace = make_workspace(arguments)
+    changes = {"train_segmenter": {"arms": ["real_only", "copy_paste", "perlin", "defect_gen"]}}
+    for section, values in overrides(arguments.set).items():
+        changes[section] = changes.get(section, {}) | values
+    workspace.change_params(changes)
+    params = workspace.params()
+    seconds = run(workspace, params)
+    rows = differences(workspace.paths, params)
+    result = {"name": arguments.name, "set": arguments.set, "seconds": seconds, "arms": rows}
+    with (ROOT / "results.jsonl").open("a") as file:
+        file.write(json.dumps(result) + "\n")
+    print(markdown(arguments.name, rows))
+    print("seconds:", seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""`flywheel synthesize --out DIR`: pairs on demand, on the user's own pictures or under the user's own mask."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from flywheel.data.classes import BACKGROUND, ClassTable
+from flywheel.data.sample import check_mask, decode_png, encode_png, pixel_id
+from flywheel.defect_gen.background import finish_pairs
+from flywheel.defect_gen.layouts import LayoutSource
+from flywheel.defect_gen.painter import Drawn, Painter
+from flywheel.defect_gen.wishes import Wish
+from flywheel.device import prepare_cpu
+from flywheel.errors import ConfigError, DataInvalid
+from flywheel.files import write_bytes, write_text
+from flywheel.params import Synthesize
+from flywheel.paths import Paths
+from flywheel.segmenter.dataset import Pair
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def read_backgrounds(folder: Path) -> dict[str, np.ndarray]:
+    """Pictures of a folder by file name, RGB. Raises DataInvalid for a file that cannot be read and an empty folder."""
+    found = {}
+    for path in sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_ENDINGS):
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise DataInvalid(f"{path}: not a readable picture; remove it from the folder or save it again")
+        found[path.name] = np.ascontiguousarray(pixels[..., ::-1])
+    if not found:
+        raise DataInvalid(f"{folder}: no picture ({', '.join(IMAGE_ENDINGS)}); give a folder of defect-free pictures")
+    return found
+
+
+def read_mask(path: Path, classes: ClassTable) -> np.ndarray:
+    """An index mask, (H, W) uint8. Raises DataInvalid or MaskInvalid when it is none, or shows no defect."""
+    if not path.exists():
+        raise DataInvalid(f"{path}: no such file; give an 8-bit PNG of class indices")
+    mask = decode_png(path.read_bytes())
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise DataInvalid(f"{path}: {mask.shape} {mask.dtype}, expected one channel of 8-bit class indices")
+    check_mask(mask, mask.shape, len(classes), str(path))
+    if not (mask != BACKGROUND).any():
+        raise DataInvalid(f"{path}: shows no defect; paint class indices 1..{len(classes)} where one is wanted")
+    return mask
+
+
+def draw_on_demand(
+    paths: Paths,
+    params: Synthesize,
+    *,
+    count: int,
+    classes: Sequence[str] = (),
+    backgrounds: dict[str, np.ndarray] | None = None,
+    mask: np.ndarray | None = None,
+    seed: int = 0,
+) -> tuple[list[Drawn], ClassTable]:
+    """`count` pairs from the workspace's generators.
+
+    classes: names wanted in every pair; without any, the classes take turns. backgrounds: defect-free pictures by name
+    that the defects are drawn into, in place of the training images. mask: (H, W) class indices that every pair shows
+    exactly, its size the pair's. Raises ConfigError for options that exclude each other or do not fit.
+    """
+    if count < 1:
+        raise ConfigError(f"--count {count}: at least 1 pair must be asked for")
+    if mask is not None and classes:
+        raise ConfigError("--mask says which classes are wanted; leave --classes away")
+    prepare_cpu()
+    painter = Painter.load(paths)
+    table = ClassTable(painter.classes)
+    known = [table.index(name) for name in classes]
+    if mask is None and backgrounds is None:
+        products = list(painter.layouts)
+        wishes = [
+            Wish(slot, tuple(sorted(known)) or (1 + slot % len(table),), products[slot % len(products)]).tried(seed, 0)
+            for slot in range(count)
+        ]
+        blocks = [wishes[at : at + params.batch] for at in range(0, count, params.batch)]
+        return [drawn for block in blocks for drawn in painter.draw_block(block, params)], table
+    pairs = [Pair(*both) for both in zip(painter.real.images, painter.real.masks, strict=True)]
+    side = painter.small.config.tile
+    source = LayoutSource(pairs, painter.real.ids, side, backgrounds)
+    drawn = [
+        _draw_one(painter, source, params, known or [1 + slot % len(table)], mask, np.random.default_rng([seed, slot]))
+        for slot in range(count)
+    ]
+    return drawn, table
+
+
+def _draw_one(
+    painter: Painter,
+    source: LayoutSource,
+    params: Synthesize,
+    classes: Sequence[int],
+    mask: np.ndarray | None,
+    rng: np.random.Generator,
+) -> Drawn:
+    layout = source.draw(classes, rng) if mask is None else source.fill(mask, rng)
+    wanted = tuple(int(index) for index in np.unique(layout.pair.mask) if index != BACKGROUND)
+    seeds = [int(rng.integers(2**62))]
+    images, masks = finish_pairs(
+        painter.small,
+        [layout.pair],
+        [wanted],
+        seeds,
+        finish_step=params.finish_step,
+        network_calls=params.finish_calls,
+        keep_masks=mask is not None,
+    )
+    return Drawn(images[0], masks[0], layout.parents, {"seed": seeds[0]})
+
+
+def write_pairs(out: Path, drawn: Sequence[Drawn], classes: ClassTable) -> dict:
+    """Write pairs as an index-mask folder (docs/ingest.md) with parents and scores; index.csv is written last.
+
+    Raises ConfigError when `out` holds an index.csv already.
+    """
+    if (out / "index.csv").exists():
+        raise ConfigError(f"--out {out}: holds pairs already; choose a new folder")
+    rows = []
+    for pair in drawn:
+        name = pixel_id(pair.image)
+        write_bytes(out / "images" / f"{name}.png", encode_png(pair.image))
+        write_bytes(out / "masks" / f"{name}.png", encode_png(pair.mask))
+        shown = "|".join(classes.name(int(index)) for index in np.unique(pair.mask) if index != BACKGROUND)
+        rows.append(
+            [name, f"images/{name}.png", shown, "|".join(pair.parents), json.dumps(pair.scores, sort_keys=True)]
+        )
+    names = {"0": "background"} | {str(index): name for index, name in enumerate(classes.names, start=1)}
+    write_text(out / "classes.json", json.dumps(names, indent=1, ensure_ascii=False) + "\n")
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([["id", "file", "classes", "parents", "scores"], *rows])
+    write_text(out / "index.csv", buffer.getvalue())
+    return {"pairs": len(rows), "out": str(out), "empty": sum(not row[2] for row in rows)}

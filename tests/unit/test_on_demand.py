@@ -1,0 +1,96 @@
+"""Pairs on demand: on the user's own pictures, under the user's own mask."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flywheel.data.sample import decode_png, encode_png
+from flywheel.defect_gen.background import drawing_weight
+from flywheel.defect_gen.on_demand import draw_on_demand, read_backgrounds, read_mask, write_pairs
+from flywheel.errors import ConfigError, DataInvalid, MaskInvalid
+from flywheel.ingest.ingest import ingest
+from flywheel.paths import Paths
+from flywheel.workspace import preset_params
+from tests.unit.squares import CLASSES, DRAW, TILE, generators_workspace
+
+WARPED = DRAW.model_copy(update={"layout": "warped", "finish_step": 250, "finish_calls": 3})
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    return generators_workspace(tmp_path_factory.mktemp("workspace"))
+
+
+def test_every_pair_shows_the_classes_asked_for(paths: Paths) -> None:
+    drawn, _ = draw_on_demand(paths, WARPED, count=3, classes=["hole"], seed=1)
+    assert len(drawn) == 3
+    for pair in drawn:
+        assert pair.image.shape == (TILE, TILE, 3)
+        assert 2 in pair.mask
+        assert pair.parents
+
+
+def test_the_same_seed_gives_the_same_pairs(paths: Paths) -> None:
+    one, other = (draw_on_demand(paths, WARPED, count=2, seed=4)[0] for _ in range(2))
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_array_equal(left.image, right.image)
+        np.testing.assert_array_equal(left.mask, right.mask)
+
+
+def test_a_painted_mask_comes_back_exactly_whatever_its_size(paths: Paths) -> None:
+    mask = np.zeros((37, 50), np.uint8)
+    mask[5:20, 10:22] = 1
+    mask[25:30, 30:45] = 2
+    drawn, _ = draw_on_demand(paths, WARPED, count=2, mask=mask, seed=0)
+    for pair in drawn:
+        np.testing.assert_array_equal(pair.mask, mask)
+        assert pair.image.shape == (37, 50, 3)
+        stain, around = pair.image[8:17, 12:20].mean(), pair.image[drawing_weight(mask) == 0].mean()
+        assert stain < around - 20, "stains of this cloth are dark"
+
+
+def test_own_backgrounds_keep_their_pixels_away_from_the_defect(paths: Paths, tmp_path: Path) -> None:
+    own = np.full((60, 60, 3), 77, np.uint8)
+    (tmp_path / "own.png").write_bytes(encode_png(own))
+    drawn, _ = draw_on_demand(paths, WARPED, count=2, classes=["stain"], backgrounds=read_backgrounds(tmp_path), seed=0)
+    for pair in drawn:
+        assert "own.png" in pair.parents
+        assert (pair.image == 77).all(2).mean() > 0.3
+
+
+def test_written_pairs_are_a_folder_that_ingestion_reads(paths: Paths, tmp_path: Path) -> None:
+    drawn, classes = draw_on_demand(paths, WARPED, count=3, seed=2)
+    result = write_pairs(tmp_path / "out", drawn, classes)
+    assert result["pairs"] == 3
+    again = Paths(tmp_path / "again")
+    report = ingest(
+        str(tmp_path / "out"), again, preset_params("cpu")[1], product="cloth", format="index-mask"
+    ).as_dict()
+    assert report["accepted"] == len({pair.image.tobytes() for pair in drawn})
+    assert not report["rejected"]
+    with pytest.raises(ConfigError, match="holds pairs already"):
+        write_pairs(tmp_path / "out", drawn, classes)
+
+
+def test_wrong_requests_say_what_is_wrong(paths: Paths, tmp_path: Path) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    with pytest.raises(ConfigError, match="--count 0"):
+        draw_on_demand(paths, WARPED, count=0)
+    with pytest.raises(ConfigError, match="leave --classes away"):
+        draw_on_demand(paths, WARPED, count=1, classes=["hole"], mask=mask)
+    with pytest.raises(DataInvalid, match="unknown class 'crack'"):
+        draw_on_demand(paths, WARPED, count=1, classes=["crack"])
+    with pytest.raises(DataInvalid, match="no picture"):
+        read_backgrounds(tmp_path)
+    (tmp_path / "empty.png").write_bytes(encode_png(mask))
+    with pytest.raises(DataInvalid, match="shows no defect"):
+        read_mask(tmp_path / "empty.png", CLASSES)
+    mask[3, 3] = 9
+    (tmp_path / "nine.png").write_bytes(encode_png(mask))
+    with pytest.raises(MaskInvalid, match="class index 9"):
+        read_mask(tmp_path / "nine.png", CLASSES)
+    (tmp_path / "torn.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataInvalid, match=r"torn\.jpg: not a readable picture"):
+        read_backgrounds(tmp_path)
+    assert decode_png((tmp_path / "nine.png").read_bytes())[3, 3] == 9
