@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from flywheel import __version__
-from flywheel.cli import commands, stage_commands
+from flywheel.cli import commands, generator_commands, stage_commands
 from flywheel.errors import FlywheelError
 
 
@@ -37,6 +37,7 @@ app = typer.Typer(
     help="A data flywheel for industrial defect segmentation.",
 )
 commands.register(app)
+generator_commands.register(app)
 stage_commands.register(app)
 
 

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from flywheel.defect_gen.base import carry_over, class_origins, load_start, patch_basis, start_folder
+from flywheel.defect_gen.base import BASE, carry_over, class_origins, load_start, patch_basis, start_folder
 from flywheel.defect_gen.encoding import PatchBasis, Statistics
 from flywheel.defect_gen.model_folder import save_denoiser, save_empty
+from flywheel.defect_gen.pretrain import draw_image, draw_pool, pretrain
+from flywheel.defect_gen.train import Recipe
 from flywheel.defect_gen.unet import Denoiser, DenoiserConfig
+from flywheel.workspace import preset_params
 
 PATCH = 2
 
@@ -91,3 +94,35 @@ def test_the_start_is_the_last_generation_unless_it_is_missing_empty_or_unwanted
 def test_a_model_of_other_layers_is_no_start(tmp_path: Path, patch: int, fits: bool) -> None:
     save_denoiser(tmp_path, trained("x"), [[1, 1, 1, 1]], {})
     assert (load_start(tmp_path, config("x", patch=patch)) is not None) == fits
+
+
+def test_what_is_drawn_for_pretraining_does_not_depend_on_the_processes() -> None:
+    images, masks = draw_pool(10, seed=3, processes=2)
+    for index in (0, 4, 9):
+        np.testing.assert_array_equal(images[index], draw_image(3, index)[0])
+        np.testing.assert_array_equal(masks[index], draw_image(3, index)[1])
+
+
+def test_a_pretrained_checkpoint_is_a_start_for_any_product(tmp_path: Path) -> None:
+    shape = {"tile": 32, "patch": PATCH, "channels": (16,), "steps_from": 0, "steps_below": 600}
+    report = pretrain("small", shape, Recipe(2, 2, 16, 1e-3, 0.99), tmp_path, images=6, seed=0)
+    assert report["steps"] == 2
+    source = load_start(tmp_path, config("hole"))
+    assert source is not None
+    target = Denoiser(config("hole"), statistics(1, patch_basis(source)))
+    carry_over(source, target)
+    assert target(torch.zeros(1, 5, 32, 32), torch.tensor([10]), None).isfinite().all()
+
+
+def test_the_shipped_base_fits_the_presets_and_stays_small() -> None:
+    for preset in ("cpu", "demo"):
+        params = preset_params(preset)[1].train_generator_small
+        wanted = DenoiserConfig(
+            kind="small", classes=("a",), tile=params.tile, patch=params.patch, channels=params.channels,
+            steps_from=0, steps_below=params.steps_below, prediction=params.prediction,
+        )  # fmt: skip
+        found = load_start(start_folder("small", Path("nowhere"), "base"), wanted)
+        assert found is not None
+        assert found.config.steps_below >= params.steps_below
+    for file in BASE.rglob("model.safetensors"):
+        assert file.stat().st_size <= 12 * 2**20
