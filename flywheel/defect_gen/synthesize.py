@@ -73,7 +73,7 @@ class _Tally:
             if sample.id not in self.ids:
                 self.ids.add(sample.id)
                 self.wanted.update(sample.scores["wanted"])
-                self.repainted.append(sample.scores["repainted"])
+                self.repainted.append(sample.scores.get("repainted", 0.0))
                 yield sample
 
     def report(self, reason: str) -> dict:
