@@ -1,12 +1,12 @@
 """Procedural surfaces with generic defects and exact masks, drawn from (seed, index, size) alone.
 
-They stand for what is not cloth (metal, tile, leather, film, cast), and serve pretraining: no product looks like them.
+They stand for industrial surfaces at large (metal, tile, leather, film, wood, meshes) and serve pretraining: no product
+looks quite like them.
 """
 
 import cv2
 import numpy as np
 
-from flywheel.data.fabric_weaves import smooth_field
 from flywheel.data.surface_defects import DEFECTS
 from flywheel.data.surface_textures import TEXTURES
 from flywheel.errors import ConfigError
@@ -15,7 +15,10 @@ FAMILIES: tuple[str, ...] = tuple(DEFECTS)  # mask index k + 1 is FAMILIES[k]
 SMALLEST = 32  # px
 VISIBLE = 3.0  # grey levels by which a pixel must differ from the clean picture to belong to a mask
 LEAST_AREA = 12  # px; a smaller one is drawn again
-ATTEMPTS = 6
+CLEAR = 5.0  # grey levels by which a defect differs on average over its mask, or it is drawn again ...
+OVER_TEXTURE = 0.4  # ... plus this share of the standard deviation of the surface's own detail
+HIDDEN = 0.3  # share of the earlier defects that one may cover, or it is drawn again
+ATTEMPTS = 8
 GREY_SHARE = 0.6
 NORMAL_SHARE = 0.15
 SEVERAL = (0.65, 0.25, 0.10)  # share of one, two and three families
@@ -33,15 +36,16 @@ def _check(seed: int, index: int, size: tuple[int, int]) -> None:
 def _lay(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Grey levels (H, W) of a clean surface and its tint, 3 factors."""
     draw, (low, high) = TEXTURES[str(rng.choice(list(TEXTURES)))]
-    level = rng.uniform(45, 200)
+    level = rng.uniform(45, 210)
     relief = draw(rng, size) * np.exp(rng.uniform(np.log(low), np.log(high))) * min(1.0, level / 90)
-    rows, columns = np.ogrid[: size[0], : size[1]]
-    angle = rng.uniform(0, 2 * np.pi)
-    lamp = 1 + rng.uniform(0, 0.25) * (
-        np.cos(angle) * (columns / size[1] - 0.5) + np.sin(angle) * (rows / size[0] - 0.5)
-    )
+    down, across = np.ogrid[-0.5 : 0.5 : 1j * size[0], -0.5 : 0.5 : 1j * size[1]]
+    angle, slope, dim = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.4), rng.uniform(0, 0.6) * rng.integers(2)
+    lamp = 1 + slope * (np.cos(angle) * across + np.sin(angle) * down) - dim * (across**2 + down**2)
+    if rng.random() < 0.2:  # a lamp is mirrored in a curved or glossy surface
+        place = across if rng.random() < 0.5 else down
+        lamp = lamp + rng.uniform(0.1, 0.35) * np.exp(-(((place - rng.normal(0, 0.4)) / rng.uniform(0.25, 0.6)) ** 2))
     tint = np.ones(3) if rng.random() < GREY_SHARE else 1 - rng.uniform(0, 0.5) * rng.random(3)
-    return ((level + relief) * lamp).astype(np.float32), tint.astype(np.float32)
+    return np.clip((level + relief) * lamp, 4, 251).astype(np.float32), tint.astype(np.float32)
 
 
 def _expose(grey: np.ndarray, tint: np.ndarray, blur: float, noise: np.ndarray) -> np.ndarray:
@@ -65,7 +69,8 @@ def draw_surface(seed: int, index: int, *, size: tuple[int, int] = (128, 128)) -
 def draw_surface_sample(seed: int, index: int, *, size: tuple[int, int] = (128, 128)) -> tuple[np.ndarray, np.ndarray]:
     """The surface of `draw_surface` with up to three families of defects: image (H, W, 3) and mask (H, W), uint8.
 
-    The mask holds what is visible: pixels that a defect changes by at least VISIBLE grey levels; later ones lie on top.
+    The mask holds what is visible: pixels that a defect changes by at least VISIBLE grey levels, and small gaps between
+    them; later defects lie on top. Beyond the mask and the lens's blur the picture equals that of `draw_surface`.
     Raises ConfigError for an argument out of range.
     """
     _check(seed, index, size)
@@ -81,15 +86,20 @@ def draw_surface_sample(seed: int, index: int, *, size: tuple[int, int] = (128, 
 
 
 def _add(grey: np.ndarray, mask: np.ndarray, family: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    size = (grey.shape[0], grey.shape[1])
+    """Surface and mask with one more defect, or as they were when no try can be seen clearly."""
+    draw, gap = DEFECTS[FAMILIES[family]]
+    detail = float((grey - cv2.GaussianBlur(grey, (0, 0), 6)).std())
     for _ in range(ATTEMPTS):
-        opacity, change = DEFECTS[FAMILIES[family]](rng, size)
-        spoilt = np.clip(grey + opacity * change * (1 + 0.1 * smooth_field(rng, size, 6.0)), 0, 255)
-        seen = (np.abs(spoilt - grey) >= VISIBLE) & (opacity > 0.1)
-        if seen.sum() >= LEAST_AREA:
-            # faint spots inside a defect belong to it
-            closed = cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
-            return np.where(closed, spoilt, grey).astype(np.float32), np.where(closed, family + 1, mask).astype(
-                np.uint8
-            )
+        opacity, look = draw(rng, grey)
+        spoilt = np.clip(grey + opacity * (look - grey), 0, 255).astype(np.float32)
+        change = np.abs(spoilt - grey)
+        seen = np.pad(((change >= VISIBLE) & (opacity > 0.1)).astype(np.uint8), gap)
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
+        core = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, kernel)[gap:-gap, gap:-gap] > 0
+        if (
+            core.sum() >= LEAST_AREA
+            and change[core].mean() >= CLEAR + OVER_TEXTURE * detail
+            and (core & (mask > 0)).sum() <= HIDDEN * (mask > 0).sum()
+        ):
+            return np.where(core, spoilt, grey), np.where(core, family + 1, mask).astype(np.uint8)
     return grey, mask
