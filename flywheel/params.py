@@ -117,6 +117,15 @@ class TrainSegmenter(Section):
     added_share: float = Field(ge=0, le=1)
 
 
+class TrainInspector(Section):
+    folds: int = Field(ge=2)
+    steps: int = Field(ge=1)
+    crop: int = Field(ge=32)
+    batch: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    agreement_quantile: float = Field(ge=0, lt=1)
+
+
 class Evaluate(Section):
     confidence: float = Field(gt=0, lt=1)
     resamples: int = Field(ge=100)

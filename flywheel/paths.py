@@ -70,6 +70,11 @@ class Paths:
         """The last generation's generators, copied when a turn begins; this turn's training starts from them."""
         return self.root / "models" / "start"
 
+    @property
+    def inspector(self) -> Path:
+        """One model folder `fold-K` per fold of the real training images, and inspector.json."""
+        return self.root / "models" / "inspector"
+
     def segmenter(self, arm: str) -> Path:
         """Folder of an arm; one model folder `seed-N` in it per seed."""
         return self.root / "models" / "segmenter" / arm
