@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from flywheel.cli.show import console, print_json
-from flywheel.workspace import preset_params
+from flywheel.cli.show import console, print_json, print_sweep
+from flywheel.errors import ConfigError
+from flywheel.files import write_json
+from flywheel.workspace import Workspace, preset_params
 
 # Timesteps that the base learns: somewhat more than any product's switch step asks for.
 LARGE_FROM, SMALL_BELOW = 150, 600
@@ -42,5 +44,52 @@ def pretrain_generator(
     print_json(report) if as_json else console.print(f"Wrote [bold]{out}[/]: loss {report['loss']:.3f}")
 
 
+def tune_switch(
+    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace.")] = Path("."),
+    switch_steps: Annotated[str, typer.Option(help="Steps to try, joined by commas; default: five.")] = "",
+    small: Annotated[list[Path] | None, typer.Option(help="A further small model's folder; may be repeated.")] = None,
+    count: Annotated[int, typer.Option(help="Pairs drawn for each setting; at least 8.", min=8)] = 64,
+    out: Annotated[Path | None, typer.Option(help="Folder for JSON and PNG; default: .flywheel/tune_switch.")] = None,
+    encoder: Annotated[
+        str, typer.Option(help="Whose features count: segmenter, texture, inception or dinov2.")
+    ] = "segmenter",
+    segmenter: Annotated[Path | None, typer.Option(help="A segmenter's folder; default: the champion.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Sweep the switch step (and small models): quality against diversity, and a choice by a stated rule."""
+    from flywheel.defect_gen import tune_switch as sweep
+    from flywheel.defect_gen.encoders import load_encoder
+    from flywheel.turn import fetch_champion
+
+    ws = Workspace.open(workspace)
+    try:
+        steps = [int(step) for step in switch_steps.split(",") if step]
+    except ValueError as err:
+        raise ConfigError(f"--switch-steps {switch_steps}: not whole numbers joined by commas") from err
+    folder = segmenter or (fetch_champion(ws) if encoder == "segmenter" else None)
+    params = ws.params().synthesize
+    result = sweep.tune_switch(
+        ws.paths,
+        params,
+        load_encoder(encoder, segmenter=folder),
+        switch_steps=steps,
+        small_folders=small or [],
+        count=count,
+        seed=seed,
+    )
+    place = out or ws.paths.state / "tune_switch"
+    write_json(place / "tune_switch.json", result)
+    sweep.plot(result, place / "tune_switch.png")
+    if as_json:
+        print_json(result)
+        return
+    print_sweep(result)
+    if params.layout != "drawn":
+        console.print(f"synthesize.layout is {params.layout}: pairs are drawn with a switch step when it is drawn.")
+    console.print(f"Wrote [bold]{place}[/]")
+
+
 def register(app: typer.Typer) -> None:
-    app.command()(pretrain_generator)
+    for command in (pretrain_generator, tune_switch):
+        app.command()(command)

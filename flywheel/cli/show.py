@@ -92,6 +92,22 @@ def print_status(found: dict[str, Any]) -> None:
     console.print(found["next"])
 
 
+def print_sweep(result: dict[str, Any]) -> None:
+    """Settings of a sweep, the chosen one marked."""
+    columns = ("KID [interval]", "diversity", "precision", "recall", "memorised", "chosen")
+    table = _table(f"{result['pairs']} pairs a setting against {result['real']}", "u, receptive field", *columns)
+    for setting in result["settings"]:
+        low, value, high = setting["kid"]
+        table.add_row(
+            f"{setting['switch_step']}, {setting['small_field']} px",
+            with_interval(value, [low, high]),
+            *(number(setting[name]) for name in ("diversity", "precision", "recall", "memorised")),
+            "x" if setting == result["chosen"] else "",
+        )
+    console.print(table)
+    console.print(f"Rule: {result['rule']}. Features: {result['encoder']}.")
+
+
 def print_prediction(result: dict[str, Any]) -> None:
     """Counts of a prediction run."""
     console.print(

@@ -38,7 +38,8 @@ def kid_interval(
     """Interval of `kid` from random halves of both sets, drawn without replacement (Politis and Romano 1994).
 
     A bootstrap would draw pictures twice, and the kernel of a picture with itself is no estimate of anything. A half
-    differs from its whole by as much as the whole from the truth: variance s / (n / 2) - s / n = s / n.
+    differs from its whole by as much as the whole from the truth: variance s / (n / 2) - s / n = s / n. Where the truth
+    is near 0 the spread falls faster than that, and the interval is about twice as wide as it need be.
     """
     real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     xx, yy, xy = _kernel(real, real), _kernel(fake, fake), _kernel(real, fake)
@@ -99,12 +100,19 @@ def intra_cluster_diversity(real: np.ndarray, fake: np.ndarray) -> float:
     return float(np.mean(means)) if means else 0.0
 
 
-def memorisation(train: np.ndarray, fake: np.ndarray, *, quantile: float = 0.05) -> float:
+def memorisation(
+    train: np.ndarray, fake: np.ndarray, *, quantile: float = 0.05, groups: np.ndarray | None = None
+) -> float:
     """Share of fakes nearer to a training picture than all but `quantile` of training pictures are to each other.
 
-    About `quantile` for fakes that are like new real pictures, 1 for copies.
+    About `quantile` for fakes that are like new real pictures, 1 for copies. groups: (M,) number of the image that each
+    training picture was cut from; pictures of one image are alike by themselves, so only those of others count.
+    Raises ValueError when all are of one group.
     """
+    numbers = np.arange(len(train)) if groups is None else np.asarray(groups)
+    if len(np.unique(numbers)) < 2:
+        raise ValueError(f"{len(train)} training pictures of one image: nothing tells how far images lie apart")
     own = cdist(train, train)
-    np.fill_diagonal(own, np.inf)
+    own[numbers[:, None] == numbers[None]] = np.inf
     close = np.quantile(own.min(1), quantile)
     return float((cdist(fake, train).min(1) < close).mean())

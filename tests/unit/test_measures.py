@@ -84,3 +84,27 @@ def test_copies_are_memorised_and_new_draws_are_not() -> None:
     train = gaussian(300)
     assert memorisation(train, train[:50] + 1e-6) == 1
     assert memorisation(train, gaussian(300, seed=1)) < 0.12
+
+
+def test_copies_are_found_although_training_pictures_were_cut_from_one_image_several_times() -> None:
+    images = gaussian(100)
+    groups = np.repeat(np.arange(100), 4)
+    cuts = images[groups] + gaussian(400, scale=1e-3, seed=1)
+    copies, new = images[:50] + 1e-2, gaussian(300, seed=2)
+    assert memorisation(cuts, copies) == 0, "cuts of one image are nearer to each other than the copies"
+    assert memorisation(cuts, copies, groups=groups) == 1
+    assert memorisation(cuts, new, groups=groups) < 0.12
+    with pytest.raises(ValueError, match="4 training pictures of one image"):
+        memorisation(cuts[:4], new, groups=groups[:4])
+
+
+def test_precision_and_recall_equal_scikit_learns_neighbours() -> None:
+    from sklearn.neighbors import NearestNeighbors
+
+    real, fake = gaussian(60), gaussian(50, 0.7, seed=1)
+
+    def covered(of: np.ndarray, by: np.ndarray, k: int) -> float:
+        radii = NearestNeighbors(n_neighbors=k + 1).fit(by).kneighbors(by)[0][:, -1]
+        return float(np.mean([(np.linalg.norm(by - point, axis=1) <= radii).any() for point in of]))
+
+    assert precision_recall(real, fake, neighbours=3) == (covered(fake, real, 3), covered(real, fake, 3))

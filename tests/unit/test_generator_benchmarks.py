@@ -1,0 +1,142 @@
+"""The yardstick of the generator benchmarks against a second solver, and the scripts on a workspace of drawn images."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from benchmarks.drawn_blocks import draw_blocks
+from benchmarks.published_sampler import StepTimes, sample_published
+from flywheel.defect_gen.schedule import STEPS, alpha_sigma, alphas_cumprod
+from flywheel.paths import Paths
+from flywheel.segmenter.model import SegmenterConfig, save_segmenter
+from flywheel.workspace import changed_params, preset_params
+from tests.unit.squares import TILE, drawn, generation, untrained_generators
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+
+
+def gaussian_x0(x: Tensor, t: Tensor, condition: Tensor | None, mean: float = 0.3, spread: float = 0.5) -> Tensor:
+    """The exact denoiser of Gaussian data."""
+    alpha, sigma = alpha_sigma(t)
+    return mean + alpha * spread**2 / (alpha**2 * spread**2 + sigma**2) * (x - alpha * mean)
+
+
+def noise() -> Tensor:
+    return torch.randn((2, 4, 4, 4), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("limit", [None, 0.4])
+def test_published_sampling_equals_ddim_of_diffusers(limit: float | None) -> None:
+    signal = alphas_cumprod()
+    betas = 1 - signal / torch.cat([torch.ones(1, dtype=torch.float64), signal[:-1]])
+    scheduler = DDIMScheduler(
+        num_train_timesteps=STEPS,
+        trained_betas=betas.tolist(),
+        prediction_type="sample",
+        set_alpha_to_one=True,
+        clip_sample=limit is not None,
+        clip_sample_range=limit or 1.0,
+    )
+    scheduler.set_timesteps(STEPS)
+    x = noise()
+    for t in scheduler.timesteps:
+        x0 = gaussian_x0(x, t.expand(len(x)), None)
+        x = scheduler.step(x0, int(t), x, eta=0.0, use_clipped_model_output=True).prev_sample
+    ours = sample_published(gaussian_x0, gaussian_x0, noise(), condition=None, switch_step=400, limit=limit)
+    torch.testing.assert_close(ours, x, rtol=1e-3, atol=1e-3)
+
+
+def test_published_sampling_hands_over_once_at_the_switch_step_and_visits_every_timestep() -> None:
+    calls: list[tuple[str, int]] = []
+
+    def named(name: str):  # type: ignore[no-untyped-def]
+        def denoiser(x: Tensor, t: Tensor, condition: Tensor | None) -> Tensor:
+            calls.append((name, int(t[0])))
+            return torch.zeros_like(x)
+
+        return denoiser
+
+    sample_published(named("large"), named("small"), noise(), condition=None, switch_step=400)
+    assert calls == [("large" if step >= 400 else "small", step) for step in range(999, -1, -1)]
+
+
+def test_extrapolated_time_by_hand() -> None:
+    assert StepTimes(large=0.03, small=0.01).whole(400) == pytest.approx(600 * 0.03 + 400 * 0.01)
+
+
+def test_a_killed_benchmark_draws_only_what_is_missing(tmp_path: Path) -> None:
+    drawn_numbers: list[int] = []
+
+    def draw(number: int) -> np.ndarray:
+        if number == 2 and drawn_numbers == [0, 1]:
+            raise KeyboardInterrupt
+        drawn_numbers.append(number)
+        return np.full((2, 4, 4, 3), number, np.uint8)
+
+    with pytest.raises(KeyboardInterrupt):
+        draw_blocks(tmp_path, "test", draw, blocks=4, batch=2)
+    drawn_numbers.append(-1)
+    drawing = draw_blocks(tmp_path, "test", draw, blocks=4, batch=2)
+    assert drawn_numbers == [0, 1, -1, 2, 3]
+    assert drawing.pictures[:, 0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(drawing.seconds) == 4
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    paths = Paths(tmp_path / "workspace")
+    wanted = [((1,), "train"), ((2,), "train"), ((1, 2), "train"), ((), "train")]
+    wanted += [((1 + number % 2,), "val") for number in range(4)]
+    generation(paths, [(drawn(seed, classes), split) for seed, (classes, split) in enumerate(wanted)])
+    untrained_generators(paths)
+    config = SegmenterConfig("Linknet", "resnet18", 3, (32, 16, 8), ("stain", "hole"), "real_only", 0, "d")
+    save_segmenter(paths.segmenter("real_only") / "seed-0", config.build(seed=0), config)
+    few = {"synthesize": {"batch": 4, "network_calls": 3}}
+    paths.params.write_text(changed_params(preset_params("demo")[0], few))
+    return paths.root
+
+
+def run(script: str, options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))  # as when the script is run by its path
+    monkeypatch.setenv("FLYWHEEL_DEVICE", "cpu")
+    importlib.import_module(script).main(options)
+
+
+def test_speed_benchmark_prints_both_ways_and_says_what_is_extrapolated(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["-w", str(workspace), "--pairs", "5", "--published-pairs", "0", "--timed-steps", "2", "--tiles", "12"]
+    run("defect_gen_speed", [*options, "--scratch", str(tmp_path / "scratch")], monkeypatch)
+    printed = capsys.readouterr().out
+    product, published = (line for line in printed.splitlines() if line.startswith(("| product", "| published")))
+    assert len(product.split("|")) == len(published.split("|")) == 11
+    assert "| 1000 | 4 | float32 | none |" in published
+    assert "extrapolated from 2 single steps" in printed
+    assert f"{TILE} px" in printed
+    assert "12 tiles of 4 defect images of the validation split, features: segmenter" in printed
+
+
+def test_steps_benchmark_has_a_row_for_each_number_of_calls_and_a_plot(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "-w",
+        str(workspace),
+        "--pairs",
+        "8",
+        "--calls",
+        "1,2",
+        "--tiles",
+        "12",
+        "--plot",
+        str(tmp_path / "p.png"),
+    ]
+    run("defect_gen_steps", [*options, "--scratch", str(tmp_path / "scratch")], monkeypatch)
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| 1 |", "| 2 |"))]
+    assert len(rows) == 2
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
