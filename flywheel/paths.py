@@ -68,7 +68,7 @@ class Paths:
     @property
     def start(self) -> Path:
         """The last generation's generators, copied when a turn begins; this turn's training starts from them."""
-        return self.root / "models" / "start"
+        return self.root / "data" / "start"
 
     @property
     def inspector(self) -> Path:

@@ -36,6 +36,7 @@ COMMITTED = (
 GITIGNORE = """\
 # bytes that DVC keeps
 /data/shards
+/data/start
 /data/generation
 /data/synthetic
 /data/curated
@@ -218,7 +219,7 @@ class Workspace:
         self.dvc("add", "-q", "data/shards")
 
     def keep_start(self) -> None:
-        """Copy the last turn's generators to models/start, where this turn's training begins; DVC tracks them."""
+        """Copy the last turn's generators to data/start, where this turn's training begins; DVC tracks them."""
         beside = self.paths.start.with_name(self.paths.start.name + TEMPORARY_SUFFIX)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
@@ -228,7 +229,7 @@ class Workspace:
         write_text(beside / "README", "The generators of the last turn; training starts from them.\n")
         shutil.rmtree(self.paths.start, ignore_errors=True)
         beside.rename(self.paths.start)
-        self.dvc("add", "-q", "models/start")
+        self.dvc("add", "-q", "data/start")
 
     def push(self) -> None:
         """Send what the last commit names, and the run cache, to the remote. Raises StorageUnavailable."""
