@@ -4,7 +4,9 @@ from typing import Any
 
 from prefect import flow
 
+from flows.synthesize import synthesize_shards
 from flows.tables import arm_rows, label_rows
+from tasks import synthesize as fan_out
 from tasks import turn as step
 from tasks import view
 from tasks.turn import Workspace
@@ -45,6 +47,8 @@ def _turn(ws: Workspace) -> dict[str, Any]:
     view.show_link("mlflow-run", step.run_link(ws, run_id), f"MLflow run of {start.generation}")
     progress.step()
     for name in names:
+        if name == "synthesize":
+            draw_shards_ahead(ws, params)
         run = step.run_stage(ws, name)
         step.record_stage(ws, params, run_id, run)
         progress.step()
@@ -63,3 +67,10 @@ def _turn(ws: Workspace) -> dict[str, Any]:
     view.show_words("verdict", f"## {start.generation}\n\n{verdict['words']}")
     view.log_line(verdict["words"])
     return {"new": True, **entry}
+
+
+def draw_shards_ahead(ws: Workspace, params: Any) -> None:
+    """With several workers, draw the synthetic pairs side by side; the stage then finds its shards and merges them."""
+    wanted = params.synthesize
+    if wanted.workers > 1:
+        synthesize_shards(str(ws.root), wanted.runner, wanted.workers, fan_out.ray_address())

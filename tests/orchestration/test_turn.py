@@ -109,13 +109,23 @@ def test_turn_with_nothing_new_trains_nothing_and_says_so(turned: tuple[Workspac
     assert before == (git.revision(ws.root), (ws.root / "dvc.lock").read_bytes())
 
 
+def task_names(server: dict[str, str], flow: str, workspace: Path) -> set[str]:
+    """Names of the tasks in the runs of `flow` in a workspace."""
+    runs = api(server, "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}})
+    ids = [run["id"] for run in runs if run["parameters"]["workspace"] == str(workspace)]
+    return {task["name"] for task in api(server, "task_runs/filter", {"flow_runs": {"id": {"any_": ids}}})}
+
+
 def test_second_delivery_makes_a_second_generation_and_dvc_shows_the_difference(
-    turned: tuple[Workspace, dict], cloth: Path, flywheel: Run
+    turned: tuple[Workspace, dict], cloth: Path, flywheel: Run, prefect_server: dict[str, str]
 ) -> None:
     ws, first = turned
     test_set = read_json(ws.paths.frozen_test)
     flywheel("ingest", str(cloth / "second"), "-w", str(ws.root), "--product", "cloth")
+    ws.change_params({"synthesize": {"workers": 2}})
     entry = flywheel("turn", "-w", str(ws.root))
+    assert task_names(prefect_server, "draw-shards", ws.root) == {"shard 0", "shard 1"}
+    assert read_json(ws.paths.metrics / "synthesize.json")["made"] == 6
     assert entry["generation"] == "gen-0002"
     assert read_json(ws.paths.frozen_test) == test_set
     assert read_json(ws.paths.feedback) != {}
