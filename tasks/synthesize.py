@@ -1,6 +1,7 @@
 """Drawing the shards of a synthesis side by side, as Prefect tasks."""
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
@@ -66,9 +67,21 @@ def task_runner(runner: str, workers: int, address: str) -> TaskRunner[Any]:
 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if address:
+            check_answers(address)
             return RayTaskRunner(address=address)
         return RayTaskRunner(init_kwargs={"num_cpus": workers, "include_dashboard": False})
     return ThreadPoolTaskRunner(max_workers=workers)
+
+
+def check_answers(address: str) -> None:
+    """Raise Unavailable when nobody listens at a Ray address; Ray itself would try for minutes and name no cure."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto": Ray finds it
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as err:
+        raise Unavailable(f"Ray at {address} does not answer ({err}); start the cluster or mend RAY_ADDRESS") from err
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from flywheel.defect_gen.unet import DenoiserConfig
 from flywheel.defect_gen.wishes import Wish, plan_wishes, read_class_weights
 from flywheel.device import prepare_cpu
 from flywheel.errors import WorkspaceError
-from flywheel.files import TEMPORARY_SUFFIX, append_line, file_sha256
+from flywheel.files import TEMPORARY_SUFFIX, append_line, file_sha256, tree_sha256
 from flywheel.params import Curate, Params, Synthesize
 from flywheel.paths import Paths
 
@@ -109,6 +109,7 @@ def make_plan(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) ->
         manifest=file_sha256(paths.generation / FILE_NAME),
         classes=classes.names,
         weights=weights,
+        inspector=tree_sha256(paths.inspector) if paths.inspector.exists() else "",
     )
     wishes = plan_wishes(rows, weights, seen, count=count, seed=seed)
     reason = "" if wishes else "ratio, maximum or the number of real defect images asks for none"

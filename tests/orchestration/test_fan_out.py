@@ -16,9 +16,11 @@ import yaml
 
 from flywheel.defect_gen.stages import synthesize
 from flywheel.defect_gen.synthesis_shards import drawing_log, plan_of
+from flywheel.errors import Unavailable
 from flywheel.files import tree_sha256, write_json
 from flywheel.paths import Paths
 from flywheel.workspace import MARKER, preset_params
+from tasks.synthesize import task_runner
 from tests.unit.squares import DRAW, generators_workspace
 
 CALL = """
@@ -148,3 +150,8 @@ def test_a_pool_that_loses_a_process_is_replaced_and_finished_shards_stay(
     assert {shard: begun[shard] for shard in finished} == dict.fromkeys(finished, 1)
     assert sum(begun.values()) <= 12 + 2, "at most what the two processes of the broken pool were drawing"
     assert merged(undrawn) == tree_sha256(drawn_alone.synthetic)
+
+
+def test_a_ray_cluster_that_does_not_answer_is_named_at_once() -> None:
+    with pytest.raises(Unavailable, match=r"Ray at ray://127\.0\.0\.1:9 does not answer .*RAY_ADDRESS"):
+        task_runner("ray", 2, "ray://127.0.0.1:9")

@@ -19,8 +19,8 @@ from flywheel.data.shards import shard_files
 from flywheel.defect_gen.model_folder import CONFIG
 from flywheel.defect_gen.painter import Painter
 from flywheel.defect_gen.stages import synthesize
-from flywheel.defect_gen.synthesis_shards import Plan, draw_shard, drawing_log, make_plan
-from flywheel.errors import ConfigError, ModelError
+from flywheel.defect_gen.synthesis_shards import Plan, draw_planned, draw_shard, drawing_log, make_plan
+from flywheel.errors import ConfigError, ModelError, WorkspaceError
 from flywheel.files import file_sha256, read_json, tree_sha256, write_json
 from flywheel.params import Synthesize
 from flywheel.paths import Paths
@@ -45,12 +45,13 @@ def table_of(paths: Paths) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in shard_files(paths.synthetic)], ignore_index=True)
 
 
-def test_the_same_pairs_from_one_shard_and_from_four_with_one_thread_and_with_two(paths: Paths) -> None:
+@pytest.mark.parametrize("layout", ["drawn", "warped", "pasted"])
+def test_the_same_pairs_from_one_shard_and_from_four_with_one_thread_and_with_two(paths: Paths, layout: str) -> None:
     digests, threads = set(), torch.get_num_threads()
     try:
         for shard_blocks, at_once in ((4, 1), (4, 2), (1, 1), (1, 2), (2, 2)):
             torch.set_num_threads(at_once)
-            cut = AGAIN.model_copy(update={"shard_blocks": shard_blocks})
+            cut = AGAIN.model_copy(update={"layout": layout, "shard_blocks": shard_blocks})
             assert plan_of(paths, cut).shards == 4 // shard_blocks
             report = synthesize(paths, cut, SIFT, seed=0)
             assert report["made"] == 11
@@ -116,16 +117,17 @@ def test_finished_shards_are_never_drawn_again(paths: Paths) -> None:
 
 
 def test_a_killed_stage_goes_on_with_the_shards_that_are_missing(paths: Paths, tmp_path: Path) -> None:
-    slow = AGAIN.model_copy(update={"network_calls": 50})
+    slow = AGAIN.model_copy(update={"layout": "drawn", "network_calls": 50})
     synthesize(paths, slow, SIFT, seed=KNOBS.seed)
     unbroken = tree_sha256(paths.synthetic)
 
     killed = generators_workspace(tmp_path / "killed")
     killed.params.write_text(yaml.safe_dump(KNOBS.model_copy(update={"synthesize": slow}).model_dump(mode="json")))
     plan = plan_of(killed, slow, KNOBS.seed)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "flywheel", "synthesize"]
-    stage = subprocess.Popen(command, cwd=killed.root, env=environment, stderr=subprocess.DEVNULL)
+    stage = subprocess.Popen(
+        [sys.executable, "-m", "flywheel", "synthesize"],
+        cwd=killed.root, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     until = time.monotonic() + 120
     while len(plan.missing()) > 3 and stage.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
@@ -135,7 +137,7 @@ def test_a_killed_stage_goes_on_with_the_shards_that_are_missing(paths: Paths, t
     assert 0 < len(done) < plan.shards
     assert not killed.synthetic.exists()
 
-    subprocess.run(command, cwd=killed.root, env=environment, check=True, capture_output=True)
+    synthesize(killed, slow, SIFT, seed=KNOBS.seed)
     assert tree_sha256(killed.synthetic) == unbroken
     begun = Counter(int(line.split()[2]) for line in drawing_log(plan.folder) if line.split()[1] == "begun")
     assert [begun[shard] for shard in done] == [1] * len(done)
@@ -153,6 +155,8 @@ def test_the_fingerprint_changes_with_each_input_and_not_with_who_draws(paths: P
     ]
     stricter = SIFT.model_copy(update={"min_area": SIFT.min_area + 1})
     digests.append(make_plan(paths, AGAIN, stricter, seed=0).digest)
+    write_json(paths.inspector / "inspector.json", {"empty": True})
+    digests.append(plan_of(paths).digest)
     write_json(paths.feedback, {"class_weights": {"hole": 2.0}})
     digests.append(plan_of(paths).digest)
     write_manifest(paths.generation, read_manifest(paths.generation).iloc[1:])
@@ -161,6 +165,14 @@ def test_the_fingerprint_changes_with_each_input_and_not_with_who_draws(paths: P
     write_json(paths.generator_small / CONFIG, config | {"real": {**config["real"], "more": 1}})
     digests.append(plan_of(paths).digest)
     assert len(set(digests)) == len(digests)
+
+
+def test_a_worker_whose_workspace_shows_other_inputs_refuses_to_draw(paths: Paths) -> None:
+    knobs = KNOBS.model_copy(update={"synthesize": AGAIN})
+    digest = plan_of(paths, seed=knobs.seed).digest
+    write_json(paths.feedback, {"class_weights": {"hole": 2.0}})
+    with pytest.raises(WorkspaceError, match=f"shard 1 belongs to the synthesis {digest}, but"):
+        draw_planned(paths, knobs, digest, 1)
 
 
 def test_shards_of_earlier_inputs_are_removed_when_the_new_ones_are_complete(paths: Paths) -> None:
