@@ -30,7 +30,7 @@ if __name__ == "__main__":
     print("shards drawn:", synthesize(workspace=sys.argv[1], runner=sys.argv[2], workers=2, address=sys.argv[3]))
 """
 # twelve shards of one pair each, slow enough that a kill meets one in the middle
-SLOW = {"layout": "drawn", "ratio": 3.0, "maximum": 12, "batch": 1, "attempts": 3, "network_calls": 50}
+SLOW = {"layout": "drawn", "ratio": 3.0, "maximum": 12, "batch": 1, "attempts": 2, "network_calls": 40}
 KNOBS = preset_params("cpu")[1].model_copy(update={"synthesize": DRAW.model_copy(update=SLOW)})
 PATIENCE = 200  # s, for a machine that has other work
 
