@@ -19,7 +19,7 @@ from flywheel.files import file_sha256, read_json, sha256, tree_sha256, write_js
 from flywheel.params import Params
 from flywheel.registry import Registry
 from flywheel.tracking import tracking_uri
-from flywheel.workspace import StageRun, Workspace, read_ledger_lines
+from flywheel.workspace import StageRun, Workspace, begins, read_ledger_lines
 
 # Sections that do not change what a turn computes from the same labels.
 NOT_INPUTS = {"ingest", "split", "prioritize", "label", "publish"}
@@ -143,13 +143,21 @@ def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: 
 
 
 def run_stage(ws: Workspace, stage: str, on_line: Callable[[str], None] | None = None) -> StageRun:
-    """Run one DVC stage if it is stale, and note that it ran, so that a resumed turn still knows."""
-    run = ws.repro(stage, on_line=on_line)
-    state = read_json(state_file(ws))
-    if run.ran and stage not in state.setdefault("ran", []):
-        state["ran"].append(stage)
-        write_json(state_file(ws), state)
-    return run
+    """Run one DVC stage if it is stale, and note that it ran, so that a resumed turn still knows.
+
+    The note is written when the stage begins: DVC may finish it after this process was killed.
+    """
+
+    def follow(line: str) -> None:
+        if begins(stage, line):
+            state = read_json(state_file(ws))
+            if stage not in state.setdefault("ran", []):
+                state["ran"].append(stage)
+                write_json(state_file(ws), state)
+        if on_line:
+            on_line(line)
+
+    return ws.repro(stage, on_line=follow)
 
 
 def gate(ws: Workspace, params: Params, start: TurnStart, run_id: str) -> dict[str, Any]:

@@ -66,6 +66,11 @@ class StageRun:
         return self.status == "ran"
 
 
+def begins(stage: str, line: str) -> bool:
+    """Whether DVC says in `line` of its output that it begins to run `stage`."""
+    return f"Running stage '{stage}'" in line
+
+
 def _flow_list(values: list) -> object:
     """A list that YAML writes in one line."""
     from ruamel.yaml.comments import CommentedSeq
@@ -213,7 +218,8 @@ class Workspace:
     def repro(self, stage: str, on_line: Callable[[str], None] | None = None) -> StageRun:
         """Run one stage of dvc.yaml if it is stale. Raises StageFailed."""
         printed = self.dvc("repro", "--single-item", stage, on_line=on_line)
-        return StageRun(stage, "ran" if f"Running stage '{stage}'" in printed else "unchanged")
+        ran = any(begins(stage, line) for line in printed.splitlines())
+        return StageRun(stage, "ran" if ran else "unchanged")
 
     def add_shards(self) -> None:
         """Let DVC track the shards that ingestion and labelling added."""
