@@ -1,4 +1,4 @@
-"""The commands `flywheel turn` and `flywheel demo`: the flows, started by hand.
+"""The commands `flywheel turn`, `flywheel label` and `flywheel demo`: the flows and the page, started by hand.
 
 Without a Prefect server the flows bring up a temporary one on loopback; with PREFECT_API_URL they show up on that one.
 """
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tasks.label import run_page
 from tasks.show import (
     check_workspace,
     prepare_prefect,
@@ -30,6 +31,23 @@ def turn(workspace: Folder = Path("."), as_json: AsJson = False) -> None:
     shorten_expected_errors()
     entry = flow(workspace=str(workspace))
     print_json(entry) if as_json else print_turn(entry)
+
+
+def label(
+    workspace: Folder = Path("."),
+    host: Annotated[str, typer.Option(help="Address to listen at; others than loopback need tokens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0: any that is free.")] = 8765,
+    lang: Annotated[str, typer.Option(help="Language of the page at first: en or zh.")] = "en",
+    tokens: Annotated[Path | None, typer.Option(help="File of ROLE:NAME:TOKEN lines.")] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Further name of the page, such as a proxy's; may be repeated.")
+    ] = None,
+    clicker: Annotated[str, typer.Option(help="Folder of a click model, or classical; default: shipped.")] = "",
+    certificate: Annotated[Path | None, typer.Option(help="Certificate (PEM) for https.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+) -> None:
+    """Serve the labelling page: people answer the label queue with clicks, brush and polygons in a browser."""
+    run_page(workspace, host, port, lang, tokens, allow_host or [], clicker, certificate, private_key)
 
 
 def demo(

@@ -3,13 +3,11 @@
 from typing import Any
 
 from prefect import flow
-from prefect.events import emit_event
 
 from tasks import ingest as step
 from tasks import view
+from tasks.events import labels_arrived
 from tasks.turn import held
-
-LABELS_ARRIVED = "flywheel.labels.arrived"
 
 
 @flow(name="ingest", log_prints=True)
@@ -34,9 +32,5 @@ def ingest(
     if report["rejected"]:
         view.show_table("set-aside", report["rejected"][:500], "files that were set aside, and why")
     if report["labelled"]:
-        emit_event(
-            event=LABELS_ARRIVED,
-            resource={"prefect.resource.id": f"flywheel.workspace.{ws.name}"},
-            payload={"workspace": str(ws.root), "labelled": report["labelled"]},
-        )
+        labels_arrived(ws, report["labelled"])
     return report

@@ -23,6 +23,12 @@ def arm_rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def with_people(labels: dict[str, Any], people: dict[str, Any]) -> dict[str, Any]:
+    """What the ledger says of a turn's labels: the annotator's answers and those that people gave on the page."""
+    added = {key: labels[key] + people[key] for key in ("answered", "clicks")}
+    return labels | added | {key: people[key] for key in ("corrections", "seconds", "annotators")}
+
+
 def label_rows(queue: dict[str, Any]) -> list[dict[str, Any]]:
     """How many images the queue asks for, by reason."""
     counts = Counter(item["why"] for item in queue["entries"])

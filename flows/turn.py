@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows.synthesize import synthesize_shards
-from flows.tables import arm_rows, label_rows
+from flows.tables import arm_rows, label_rows, with_people
 from tasks import synthesize as fan_out
 from tasks import turn as step
 from tasks import view
@@ -27,8 +27,9 @@ def _turn(ws: Workspace) -> dict[str, Any]:
     start = step.begin(ws)
     labels = {"asked": 0, "answered": 0, "clicks": 0, "waiting": 0}
     if not start.resumed:
+        people = step.collect(ws, params)
         queue = step.prioritize(ws, params, start)
-        labels = step.label(ws, params)
+        labels = with_people(step.label(ws, params), people)
         view.show_table("label-queue", label_rows(queue), "images asked for, and why")
     why = step.what_is_new(ws, params, start)
     if not why:

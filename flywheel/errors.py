@@ -10,6 +10,11 @@
     │   ├── MaskInvalid        a mask's shape or class index does not fit
     │   ├── ManifestInvalid    a manifest row breaks the schema
     │   └── LeakageFound       a test sample reached training
+    ├── LabellingError         the labelling page cannot do what was asked
+    │   ├── NotAllowed         the role may not do it, or the image is somebody else's
+    │   │   └── NotSignedIn    nobody is signed in
+    │   ├── LabelConflict      somebody else holds or has labelled the image, or a newer version of it exists
+    │   └── TooBusy            the click model is at work; a preview is left out
     ├── ModelError             a model directory is missing, damaged or of another kind
     │   └── WeightsUnavailable pretrained weights are not here and may not be fetched
     ├── StageFailed            a DVC stage ended with an error
@@ -63,6 +68,26 @@ class ManifestInvalid(DataInvalid):
 
 class LeakageFound(DataInvalid):
     """Raised when a sample of the frozen test split, or its twin, reached training."""
+
+
+class LabellingError(FlywheelError):
+    """Raised when the labelling page cannot do what was asked."""
+
+
+class NotAllowed(LabellingError):
+    """Raised when the role may not do what was asked, or when the image is somebody else's."""
+
+
+class NotSignedIn(NotAllowed):
+    """Raised when nobody is signed in."""
+
+
+class LabelConflict(LabellingError):
+    """Raised when somebody else holds or has labelled the image, or when a newer version of it exists."""
+
+
+class TooBusy(LabellingError):
+    """Raised when the click model is at work and the answer was only wanted at once."""
 
 
 class ModelError(FlywheelError):

@@ -43,6 +43,12 @@ class Prioritize(Section):
 class Label(Section):
     annotator: Literal["none", "oracle"]
     oracle: str
+    review: bool
+    second_share: float = Field(ge=0, le=1)
+    agreement: float = Field(ge=0, le=1)
+    known_share: float = Field(ge=0, lt=1)
+    lease_minutes: float = Field(gt=0)
+    max_pixels: int = Field(gt=0)
 
 
 class BuildGeneration(Section):

@@ -41,6 +41,11 @@ class Paths:
         return self.root / "data" / "queue.json"
 
     @property
+    def labels(self) -> Path:
+        """What people labelled and reviewed, one event a line; append-only."""
+        return self.root / "data" / "labels.jsonl"
+
+    @property
     def feedback(self) -> Path:
         return self.root / "data" / "feedback.json"
 
@@ -105,6 +110,11 @@ class Paths:
     def synthesis(self) -> Path:
         """Finished shards of synthetic pairs, in a folder named by the digest of what decides them."""
         return self.state / "synthesis"
+
+    @property
+    def labelling(self) -> Path:
+        """Leases, drafts and sessions of the labelling page."""
+        return self.state / "labelling"
 
     @property
     def ledger(self) -> Path:

@@ -4,6 +4,9 @@ from typing import Any
 
 from flywheel.errors import ManifestInvalid
 from flywheel.files import read_json
+from flywheel.labelling.handover import waiting_labels
+from flywheel.labelling.images import Gallery
+from flywheel.labelling.journal import Journal
 from flywheel.turn import sample_counts, state_file
 from flywheel.workspace import Workspace, read_ledger_lines
 
@@ -31,8 +34,11 @@ def _next(ws: Workspace, ledger: list[dict[str, Any]]) -> str:
     counts = sample_counts(ws)
     if not counts["real"]:
         return "Next: flywheel ingest SOURCE"
+    ready = len(waiting_labels(Journal(ws.paths.labels), Gallery(ws.paths)))
+    if ready:
+        return f"{ready} labels of people are ready; next: flywheel turn"
     if not counts["labelled"]:
-        return f"{counts['unlabelled']} images wait for labels; nothing can be trained before."
+        return f"{counts['unlabelled']} images wait for labels; nothing can be trained before. Next: flywheel label"
     new = counts["labelled"] - (ledger[-1]["samples"]["labelled"] if ledger else 0)
     if new:
         return f"{new} labels are new; next: flywheel turn"

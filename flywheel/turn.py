@@ -1,6 +1,6 @@
 """One pass of the wheel, step by step. Every step can be run again after a crash and ends in the same state.
 
-    begin → prioritize → label → snapshot → (DVC stages) → gate → finish → publish
+    begin → collect → prioritize → label → snapshot → (DVC stages) → gate → finish → publish
 
 `flows/turn.py` puts the steps in order; here is what each one does.
 """
@@ -65,6 +65,13 @@ def fetch_champion(ws: Workspace) -> Path | None:
 
 def unlabelled_digest(ws: Workspace) -> str:
     return sha256("\n".join(path.name for path in shard_files(ws.paths.shards)).encode())
+
+
+def collect(ws: Workspace, params: Params) -> dict[str, Any]:
+    """Take over what people labelled since the last turn; see `labelling.handover.hand_over`."""
+    from flywheel.labelling.handover import hand_over
+
+    return hand_over(ws.paths, params.label, language=params.build_generation.caption_language)
 
 
 def prioritize(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any]:

@@ -32,7 +32,7 @@ COMMITTED = (
     MARKER, "params.yaml", "dvc.yaml", "dvc.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
     "ledger.jsonl", "metrics", "data/shards.dvc", "data/start.dvc", "data/.gitignore", "data/splits.csv",
     "data/classes.json", "data/frozen_test.json", "data/feedback.json", "data/queue.json", "data/quarantine.jsonl",
-    "data/sources.jsonl",
+    "data/sources.jsonl", "data/labels.jsonl",
 )  # fmt: skip
 GITIGNORE = """\
 # bytes that DVC keeps

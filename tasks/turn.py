@@ -29,6 +29,11 @@ def held(folder: str) -> Iterator[Workspace]:
         yield ws
 
 
+@task(name="collect", cache_policy=NO_CACHE)
+def collect(ws: Workspace, params: Params) -> dict[str, Any]:
+    return turn.collect(ws, params)
+
+
 @task(name="prioritize", cache_policy=NO_CACHE, **RETRIES)
 def prioritize(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any]:
     return turn.prioritize(ws, params, start)

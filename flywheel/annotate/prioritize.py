@@ -16,6 +16,7 @@ from flywheel.data.sample import Sample
 from flywheel.data.shards import read_index, read_samples
 from flywheel.data.splits import load_splits, split_of
 from flywheel.files import read_json
+from flywheel.labelling.handover import set_aside
 from flywheel.params import Prioritize
 from flywheel.paths import Paths
 from flywheel.progress import progress
@@ -74,7 +75,7 @@ def _pool(paths: Paths, index: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame
         return real, real
     real = real[split_of(real, load_splits(paths.splits)).isin(ASKED_SPLITS)]
     labelled = real[real["labelled"]]
-    unlabelled = real[~real["id"].isin(set(labelled["id"]))]
+    unlabelled = real[~real["id"].isin({*labelled["id"], *set_aside(paths)})]
     first, known = (part.sort_values(["id", "shard"]).drop_duplicates("id") for part in (unlabelled, labelled))
     return first, known
 

@@ -198,7 +198,7 @@ def _english(name: str, found: list[Region], size: int) -> str:
 
 def _chinese(name: str, own: dict[str, str], found: list[Region], size: int) -> str:
     plain = _plain(name)
-    known, measure = CHINESE.get(plain, CHINESE.get(_singular(plain), (name.replace("_", " "), "处")))
+    known, measure = _known_chinese(name)
     tiny = "微小" if found[0].pixels < TINY * size else ""
     kind = DIRECTIONS[_shared([region.direction for region in found])][1]
     things = _count_zh(len(found)) + measure + tiny + kind + own.get(plain, known)
@@ -218,6 +218,17 @@ def _chinese(name: str, own: dict[str, str], found: list[Region], size: int) -> 
         text = f"图像中散布着{things}"
     which = "" if len(found) == 1 else f"{'较' if len(found) == 2 else '最'}大的一{measure}"
     return f"{text}，{which}占图像面积{share}"
+
+
+def chinese_name(name: str) -> str:
+    """The built-in Chinese name of a class; a class without one keeps its own name."""
+    return _known_chinese(name)[0]
+
+
+def _known_chinese(name: str) -> tuple[str, str]:
+    """Chinese name and measure word."""
+    plain = _plain(name)
+    return CHINESE.get(plain, CHINESE.get(_singular(plain), (name.replace("_", " "), "处")))
 
 
 def _plain(name: str) -> str:

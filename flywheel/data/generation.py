@@ -4,6 +4,7 @@ freeze_test       decides once per product which labelled samples judge every mo
 build_generation  DVC stage: manifest, class table and card of all labelled samples
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -183,7 +184,7 @@ def _row(sample: Sample, split: str, classes: ClassTable, language: str) -> dict
         "parents": joined(sample.parents),
         "generator": sample.generator,
         "seed": sample.seed,
-        "scores": "{}",
+        "scores": json.dumps(sample.scores, sort_keys=True),
         "reason": "",
         "source": sample.source,
     }
@@ -214,6 +215,7 @@ def _card(
         "origins": _counts(table["origin"]),
         "annotators": _counts(table["annotator"]),
         "clicks": int(table["clicks"].sum()),
+        "seconds": round(sum(float(json.loads(scores).get("seconds", 0)) for scores in table["scores"]), 1),
         "defect_free": int((table["classes"] == "").sum()),
         "several_classes": int(table["classes"].str.contains("|", regex=False).sum()),
         "classes": {

@@ -25,7 +25,7 @@ COLUMNS = {
     "parents": "ids of the real samples it was made from, joined by '|'",
     "generator": "digest of the generator that drew it",
     "seed": "seed that drew it",
-    "scores": "JSON of the curation scores",
+    "scores": "JSON: curation scores of a pair; of a person's label its seconds, corrections, reviewer, agreement",
     "reason": "why curation rejected it; empty when accepted",
     "source": "where the file came from",
 }
