@@ -1,0 +1,1 @@
+"""Defect-Click: a few clicks give the precise mask of an industrial defect."""

@@ -1,0 +1,49 @@
+"""The progressive merge: a click changes the mask around itself and nowhere else (FocalClick, arXiv 2204.02574).
+
+A mask that is nearly right, from another model or from earlier clicks, is corrected and never redrawn.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from flywheel.defect_click.prompts import Click
+
+THRESHOLD = 0.5
+GAP = 2  # px; pieces of a change that lie within twice this of each other are one piece
+REACH = 3  # px around a click in which a change belongs to it
+CERTAIN = 1  # px around a click that have the click's sign, whatever the network says
+
+_NEAR = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * GAP + 1, 2 * GAP + 1))
+
+
+def groups(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool to (H, W) int32: connected groups numbered from 1, pieces within 2 * GAP px of each other are one.
+
+    Pixels beside a group within GAP px carry its number, too.
+    """
+    return cv2.connectedComponents(cv2.dilate(mask.astype(np.uint8), _NEAR), connectivity=8)[1]
+
+
+def disk(click: Click, shape: tuple[int, int], radius: int) -> np.ndarray:
+    """(H, W) bool: pixels within `radius` px of a click."""
+    return cv2.circle(np.zeros(shape, np.uint8), (click.column, click.row), radius, 1, -1) > 0
+
+
+def merge(previous: np.ndarray, new: np.ndarray, click: Click) -> np.ndarray:
+    """Probability after a click: `new` in the connected changed regions at the click, `previous` everywhere else.
+
+    previous, new: (H, W) float32 in 0..1. A region is changed where the two lie on different sides of THRESHOLD.
+    """
+    labels = groups((new > THRESHOLD) != (previous > THRESHOLD))
+    touched = np.unique(labels[disk(click, labels.shape, REACH)])
+    return np.where(np.isin(labels, touched[touched > 0]), new, previous)
+
+
+def hold_clicks(probability: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
+    """The probability with 1 or 0 within CERTAIN px of each click; of clicks on one pixel the later counts."""
+    held = probability.copy()
+    for click in clicks:
+        held[disk(click, held.shape, CERTAIN)] = float(click.positive)
+    return held

@@ -1,0 +1,39 @@
+"""Pretraining of the shipped click model on simulated cloth and procedural surfaces, with no product's images."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flywheel.checkpoint import Checkpoint, fingerprint
+from flywheel.defect_click.model_folder import save_click_model
+from flywheel.defect_click.network import ClickConfig, build_network
+from flywheel.defect_click.prototypes import Prototypes
+from flywheel.defect_click.sources import DrawnPool, Kind
+from flywheel.defect_click.train import Recipe, train_clicks
+from flywheel.device import pick_device
+
+POOL = 1200  # images to draw cases from at any one time
+RENEWED = 1  # images replaced a step
+
+
+def pretrain(kind: Kind, recipe: Recipe, out: Path, *, seed: int, on_step: Callable[[int], None] | None = None) -> dict:
+    """Train a click model into `out`; a killed run goes on from its last state in `out`.
+
+    kind: "defects" for the model that is shipped, "shapes" for one that knows nothing of defects, to compare with.
+    """
+    config = ClickConfig()
+    mark = fingerprint(config=config.model_dump(), recipe=vars(recipe), kind=kind, seed=seed)
+    checkpoint = Checkpoint(out / "state", mark)
+    training = train_clicks(
+        build_network(config, seed=seed),
+        recipe,
+        DrawnPool(kind, seed=seed, size=POOL, renewed=RENEWED),
+        seed=seed,
+        device=pick_device(),
+        checkpoint=checkpoint,
+        on_step=on_step,
+    )
+    origin = {"kind": kind, "seed": seed, **vars(recipe)}
+    save_click_model(out, training.net, Prototypes.empty(), training.curves, origin=origin)
+    checkpoint.clear()
+    count = sum(parameter.numel() for parameter in training.net.parameters())
+    return {**origin, "parameters": count, "iou": training.curves[-1][-1]}

@@ -1,0 +1,79 @@
+"""Where training cases come from: a pool of drawn images renewed step by step, or a product's labelled pairs."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+
+from flywheel.data.fabric import draw_sample
+from flywheel.data.surfaces import draw_surface_sample
+from flywheel.defect_click.shapes import draw_shapes
+from flywheel.defect_click.views import Case, draw_case, holds_defect
+from flywheel.segmenter.dataset import Pair
+
+Kind = Literal["defects", "shapes"]
+SIDES = (160, 192, 256)  # px of a drawn image
+CLOTH_SHARE = 0.3  # of the images of defects
+LOTS = 997  # cloth of this many lots
+ATTEMPTS = 8
+
+
+class CaseSource(Protocol):
+    def draw(self, step: int, side: int, rng: np.random.Generator) -> Case:
+        """One case of side x side px for a step of the training."""
+
+
+def draw_image(kind: Kind, seed: int, index: int) -> Pair:
+    """Pretraining image number `index`; about one in six shows no defect."""
+    rng = np.random.default_rng([seed, index, 7])
+    side = int(rng.choice(SIDES))
+    if kind == "shapes":
+        return Pair(*draw_shapes(seed, index, side=side))
+    if rng.random() < CLOTH_SHARE:
+        sample = draw_sample(seed, index, lot=int(rng.integers(LOTS)), size=(side, side), defect_rate=1.0)
+        assert sample.mask is not None
+        return Pair(sample.image, sample.mask)
+    return Pair(*draw_surface_sample(seed, index, size=(side, side)))
+
+
+class DrawnPool:
+    """`size` drawn images, of which `renewed` are replaced at each step.
+
+    What the pool holds depends on (kind, seed, step) alone, so a resumed training sees what it would have seen.
+    """
+
+    def __init__(self, kind: Kind, *, seed: int, size: int, renewed: int) -> None:
+        self.kind, self.seed, self.size, self.renewed = kind, seed, size, renewed
+        self._held: dict[int, Pair] = {}
+
+    def _image(self, index: int) -> Pair:
+        if index not in self._held:
+            self._held[index] = draw_image(self.kind, self.seed, index)
+        return self._held[index]
+
+    def draw(self, step: int, side: int, rng: np.random.Generator) -> Case:
+        first = step * self.renewed
+        for old in [index for index in self._held if index < first]:
+            del self._held[old]
+        while True:
+            pair = self._image(first + int(rng.integers(self.size)))
+            case = draw_case(*pair, side, rng) if holds_defect(pair.mask) else None
+            if case is not None:
+                return case
+
+
+class PairSource:
+    """A product's labelled images; some cases come from `others`, so that what was learnt before is not forgotten."""
+
+    def __init__(self, pairs: Sequence[Pair], others: CaseSource, others_share: float) -> None:
+        self.pairs = [pair for pair in pairs if holds_defect(pair.mask)]
+        self.others, self.others_share = others, others_share
+
+    def draw(self, step: int, side: int, rng: np.random.Generator) -> Case:
+        for _ in range(ATTEMPTS):
+            if rng.random() < self.others_share:
+                break
+            case = draw_case(*self.pairs[rng.integers(len(self.pairs))], side, rng)
+            if case is not None:
+                return case
+        return self.others.draw(step, side, rng)
