@@ -82,6 +82,10 @@ class Clicker:
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=computes_in_bfloat16(self.device))
 
+    def see(self, rgb: np.ndarray, light: Light) -> np.ndarray:
+        """What the coarse pass sees of an image: (H, W, 3 + R) float32."""
+        return picture(rgb, light)
+
     @torch.inference_mode()
     def set_image(self, rgb: np.ndarray) -> ImageState:
         """Look at an image, (H, W, 3) uint8, before it is clicked. Raises DataInvalid for another shape or type."""
@@ -94,7 +98,7 @@ class Clicker:
         scale = min(1.0, (COARSE_AREA / (height * width)) ** 0.5)
         coarse = (max(1, round(height * scale)), max(1, round(width * scale)))
         small = padded if scale == 1 else cv2.resize(padded, coarse[::-1], interpolation=cv2.INTER_AREA)
-        seen = picture(small, light)
+        seen = self.see(small, light)
         whole = _padded(seen, *(-(-side // STRIDE) * STRIDE for side in coarse))
         with self._precision():
             features = self.net.encoder(as_batch([whole]).to(self.device))

@@ -12,7 +12,14 @@ FORBIDDEN = {
     "tasks": {"flows", "mlflow", "dvc", "torch"},
     "flywheel": {"flows", "tasks", "prefect"},
 }
-MODEL_CODE = ("flywheel/defect_gen", "flywheel/segmenter", "flywheel/judge", "flywheel/data", "flywheel/ingest")
+MODEL_CODE = (
+    "flywheel/defect_gen",
+    "flywheel/defect_click",
+    "flywheel/segmenter",
+    "flywheel/judge",
+    "flywheel/data",
+    "flywheel/ingest",
+)
 
 
 def imported(path: Path) -> set[str]:

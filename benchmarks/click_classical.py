@@ -9,10 +9,11 @@ from skimage.segmentation import random_walker
 from flywheel.defect_click.prompts import Click
 
 SEED = 2  # px around a click that are certain
-CUT_ROUNDS = 4  # of GrabCut's own loop
+FIRST_ROUNDS, NEXT_ROUNDS = 4, 1  # of GrabCut's own loop, which goes on from the last mask
 NEAR_SHARE = 0.06  # of the image's shorter side: around the first click this far is probably the defect
-BETA = 800.0  # how much a step of grey levels holds the random walker up, on its own scale of contrast
-TOLERANCE = 1e-3
+BETA = 130.0  # how much a step of grey levels holds the random walker up; the library's own default
+TOLERANCE, PROBABILITY_TOLERANCE = 1e-4, 0.02
+SMOOTHING = 1.0  # px; noise of single pixels would hold it up everywhere
 FRAME = 2  # px at the border that the random walker takes for background
 
 
@@ -34,7 +35,9 @@ class GrabCut:
         """Probability (H, W), 0 or 1."""
         shape = (image.shape[0], image.shape[1])
         labels = np.full(shape, cv2.GC_PR_BGD, np.uint8)
+        rounds = NEXT_ROUNDS
         if previous is None or not (previous > 0.5).any():
+            rounds = FIRST_ROUNDS
             near = max(3, round(NEAR_SHARE * min(shape)))
             first = next((click for click in clicks if click.positive), clicks[0])
             cv2.circle(labels, (first.column, first.row), near, cv2.GC_PR_FGD, -1)
@@ -46,7 +49,7 @@ class GrabCut:
         if found.any() and not found.all():
             cv2.setRNGSeed(0)
             models = np.zeros((1, 65)), np.zeros((1, 65))
-            cv2.grabCut(image, labels, None, *models, CUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+            cv2.grabCut(image, labels, None, *models, rounds, cv2.GC_INIT_WITH_MASK)
             found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
         return found.astype(np.float32)
 
@@ -55,7 +58,8 @@ class RandomWalker:
     """scikit-image's random walker (Grady 2006): clicks are seeds, and the image's frame is background."""
 
     def set_image(self, rgb: np.ndarray) -> np.ndarray:
-        return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        grey = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float64), (0, 0), SMOOTHING)
+        return grey / max(float(grey.std()), 1e-6)
 
     def click(self, image: np.ndarray, clicks: Sequence[Click], previous: np.ndarray | None) -> np.ndarray:
         """Probability (H, W). It keeps no mask: all clicks count anew each time."""
@@ -69,5 +73,7 @@ class RandomWalker:
         seeds[certain > 0] = certain[certain > 0]
         if not (seeds == 1).any() or not (seeds == 2).any():
             return (seeds == 1).astype(np.float32)
-        found = random_walker(image, seeds, beta=BETA, mode="cg_j", tol=TOLERANCE, return_full_prob=True)
+        found = random_walker(
+            image, seeds, BETA, "cg_j", TOLERANCE, return_full_prob=True, prob_tol=PROBABILITY_TOLERANCE
+        )
         return found[0].astype(np.float32)
