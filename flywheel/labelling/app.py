@@ -16,7 +16,6 @@ from flywheel.errors import (
     LabellingError,
     NotAllowed,
     NotSignedIn,
-    TooBusy,
     WorkspaceBusy,
 )
 from flywheel.labelling import image_routes, label_routes, review_routes, session_routes
@@ -29,7 +28,6 @@ STATUS: list[tuple[type[FlywheelError], int, str]] = [
     (NotSignedIn, 401, "sign_in"),
     (NotAllowed, 403, "not_allowed"),
     (LabelConflict, 409, "conflict"),
-    (TooBusy, 503, "busy"),
     (WorkspaceBusy, 503, "busy"),
     (LabellingError, 404, "unknown"),
     (ConfigError, 422, "invalid"),

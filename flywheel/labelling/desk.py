@@ -95,7 +95,7 @@ class Desk:
 
     def sheet(self, person: Person, sample: str) -> dict[str, Any]:
         height, width = self.gallery.size(sample)
-        state, entry = self.journal.state(sample), self.round.entries.get(sample)
+        state, entry = self.journal.state(sample), self.round.entry(sample)
         draft = self.drafts.read(sample, person.name)
         work = self.journal.work.get(person.name)
         own = work.latest.get(sample) if work else None

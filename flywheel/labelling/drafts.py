@@ -43,14 +43,15 @@ class Drafts:
     def save(self, sample: str, person: str, content: dict[str, Any], *, revision: int) -> Draft:
         """Replace the draft that has `revision` (0: there is none yet).
 
-        Raises LabelConflict when another window saved in between.
+        content["window"] names the window that saves: it may save again when it never heard that the server had its
+        last draft. Raises LabelConflict when another window saved in between.
         """
         with self._database.transaction() as database:
             row = database.execute(
-                "SELECT revision FROM drafts WHERE sample = ? AND person = ?", (sample, person)
+                "SELECT revision, content FROM drafts WHERE sample = ? AND person = ?", (sample, person)
             ).fetchone()
             known = row["revision"] if row else 0
-            if known != revision:
+            if known != revision and not (row and json.loads(row["content"])["window"] == content["window"]):
                 raise LabelConflict(
                     f"the draft of image {sample} is at revision {known}, this window knows {revision}: the image is "
                     f"open in another window; go on there, or reload"

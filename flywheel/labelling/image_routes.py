@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Response
 
-from flywheel.errors import NotAllowed
+from flywheel.errors import NotAllowed, TooBusy
 from flywheel.labelling.events import recode
 from flywheel.labelling.label_routes import SampleInPath
 from flywheel.labelling.messages import ClickMessage
@@ -44,9 +44,12 @@ def routes(service: Service) -> APIRouter:
     def click(sample: SampleInPath, message: ClickMessage, person: Who) -> dict[str, Any]:
         check_holds(person, sample)
         start = message.start.region(desk.gallery.size(sample)) if message.start else None
-        region = service.clicks.region(
-            sample, message.as_clicks(), start, shown=message.shown, wait=not message.preview
-        )
+        try:
+            region = service.clicks.region(
+                sample, message.as_clicks(), start, shown=message.shown, wait=not message.preview
+            )
+        except TooBusy:
+            return {"busy": True}
         return {
             "version": region.version,
             "base": region.base,

@@ -24,23 +24,25 @@ LABELLING, HANDING_OVER, HANDED_OVER, BUSY, PREPARING = "labelling", "handing_ov
 
 
 def make_queue(ws: Workspace) -> str:
-    """Make the queue as a turn would, unless there is one for the coming turn. Returns in words what was done."""
+    """Make the queue as a turn would, unless there is one for the coming turn. Returns in words what was done.
+
+    A queue that people are answering stays as it is, also when new images came in.
+    """
     start = turn.begin(ws)
     if start.resumed:
         return f"Turn {start.turn} is under way; the page goes on with its queue."
-    before = read_queue(ws.paths)
+    queue = read_queue(ws.paths)
+    if queue is not None and queue["turn"] == start.turn:
+        if queue["done"]:
+            return f"The queue of turn {start.turn} is answered; next: flywheel turn"
+        return f"The queue of turn {start.turn} asks for {len(queue['entries'])} images."
     try:
         with ws.locked():
             turn.collect(ws, ws.params())
             queue = turn.prioritize(ws, ws.params(), start)
     except WorkspaceBusy:
         return "A turn or an ingestion is at work; the page goes on with the queue that there is."
-    count = len(queue["entries"])
-    if queue["done"]:
-        return f"The queue of turn {start.turn} is answered; `flywheel turn` goes on."
-    if before is None:
-        return f"There was no queue yet, so one was made for turn {start.turn}: {count} images."
-    return f"Queue of turn {start.turn}: {count} images{'' if queue == before else ', chosen anew'}."
+    return f"There was no queue for turn {start.turn} yet; it is made now and asks for {len(queue['entries'])} images."
 
 
 class Keeper:

@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
 
+from flywheel.data.captions import caption
 from flywheel.labelling.events import SECOND
 from flywheel.labelling.messages import AnswerMessage, DraftMessage, NewClass, Next, shown_draft, shown_label
 from flywheel.labelling.progress import people, progress
+from flywheel.labelling.runs import from_runs
 from flywheel.labelling.service import Service
 from flywheel.labelling.sessions import Person
 
@@ -25,6 +27,8 @@ def routes(service: Service) -> APIRouter:
             found["draft"] = shown_draft(found["draft"], size, table)
         if found["label"] is not None:
             found["label"] = shown_label(found["label"], table)
+        runs = (found["draft"] or found["label"] or {"runs": [0, size[0] * size[1]]})["runs"]
+        found["proposed_caption"] = caption(from_runs(runs, size, sample), table, language=desk.language)
         return found | {"classes": service.palette(), "lease_seconds": desk.leases.duration}
 
     @router.post("/next")

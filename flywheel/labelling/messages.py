@@ -52,9 +52,13 @@ class AnswerMessage(_Message):
 
 
 class DraftMessage(_Message):
-    """revision: of the draft that the page knows; caption_edited: whether a person wrote the caption."""
+    """revision: of the draft that the page knows; caption_edited: whether a person wrote the caption.
+
+    window: made anew whenever the page is loaded.
+    """
 
     revision: int = Field(ge=0)
+    window: Uid
     answer: AnswerMessage
     caption_edited: bool
 

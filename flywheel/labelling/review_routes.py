@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
 
+from flywheel.data.captions import caption
 from flywheel.errors import LabellingError
 from flywheel.labelling.messages import Judgement, ReviewNext, shown_label
 from flywheel.labelling.review import Case
@@ -29,6 +30,7 @@ def routes(service: Service) -> APIRouter:
             "why": case.why,
             "label": shown_label(case.label, table),
             "other": shown_label(case.other, table) if case.other else None,
+            "proposed_caption": caption(case.label.mask_in(table), table, language=desk.language),
             "agreement": scores[0] if scores and case.other else None,
             "classes": service.palette(),
             "lease_seconds": desk.leases.duration,

@@ -1,0 +1,92 @@
+// Reviewing: one label after the other, accepted (also with corrections), sent back or left out.
+
+import { askFor } from "./dialogs.js";
+import { say } from "./words.js";
+
+const LOOK = 5000; // ms between two looks for labels when there is none
+
+export class Review {
+  #passed = [];
+  #timer = 0;
+
+  constructor(app) {
+    this.app = app;
+    this.case = null;
+    this.showsOther = false;
+  }
+
+  // The label that is shown: the first one, or the other opinion.
+  get label() {
+    return this.showsOther ? this.case?.other : this.case?.label;
+  }
+
+  async enter() {
+    const { app } = this;
+    if (!app.me.reviews) return;
+    await app.autosave.flush();
+    app.reviewing = true;
+    this.#passed = [];
+    await this.#next();
+  }
+
+  async leave() {
+    clearTimeout(this.#timer);
+    this.app.reviewing = false;
+    this.case = null;
+    this.app.signals.tell("reviewing");
+    await this.app.rounds.resume();
+  }
+
+  async #next() {
+    const { app } = this;
+    clearTimeout(this.#timer);
+    this.showsOther = false;
+    try {
+      ({ case: this.case } = await app.api.post("review/next", { passed: this.#passed }));
+      if (!this.case && this.#passed.length) {
+        this.#passed = [];
+        ({ case: this.case } = await app.api.post("review/next", { passed: [] }));
+      }
+    } catch (error) {
+      return app.failed(error);
+    }
+    app.signals.tell("reviewing");
+    if (this.case) return app.open({ ...this.case, draft: null, revision: 0, sent_back: null });
+    app.close();
+    app.showCard(say("review_done"), say("review_words"));
+    this.#timer = setTimeout(() => this.app.reviewing && !this.case && this.#next(), LOOK);
+  }
+
+  async pass() {
+    if (!this.case) return;
+    this.#passed.push(this.case.sample);
+    await this.#next();
+  }
+
+  async toggleOther() {
+    if (!this.case?.other) return;
+    this.showsOther = !this.showsOther;
+    await this.app.open({ ...this.case, label: this.label, draft: null, revision: 0, sent_back: null });
+    this.app.signals.tell("reviewing");
+  }
+
+  async judge(verdict) {
+    const { app } = this;
+    if (!this.case || !app.editor) return;
+    await app.clickLine.settled();
+    const title = { reject: "reject_title", leave_out: "leave_out_title" }[verdict];
+    const action = { reject: "reject", leave_out: "leave_out" }[verdict];
+    const reason = title ? await askFor(title, title.replace("title", "words"), { lines: 3, action }) : "";
+    if (title && !reason) return;
+    const corrected = verdict === "accept" && (app.editor.touched || app.captionTouched) ? app.answer() : null;
+    try {
+      await app.api.post(`review/${this.label.uid}`, { verdict, reason, corrected });
+      app.toast({ accept: corrected ? "corrected" : "accepted", reject: "was_sent_back", leave_out: "was_left_out" }[verdict]);
+    } catch (error) {
+      app.failed(error);
+      if (error.code !== "conflict") return; // somebody else was quicker: on to the next
+    }
+    await this.#next();
+    app.refresh();
+  }
+}
