@@ -63,14 +63,20 @@ class Table:
         self.weight = 1 - torch.from_numpy(np.stack(self.ignored))[:, None].float()
         self.masks = [case.start.astype(np.float32) for case in cases]
         self.clicks: list[list[Click]] = [[] for _ in cases]
+        self.pointed = torch.zeros_like(self.truth)  # the error region that the last click lies in
 
     def click(self, hand: Hand, rng: np.random.Generator) -> None:
         """Each case's user clicks; one with nothing to correct clicks the middle of the target again."""
-        for target, ignored, mask, clicks in zip(self.targets, self.ignored, self.masks, self.clicks, strict=True):
+        cases = zip(self.targets, self.ignored, self.masks, self.clicks, strict=True)
+        for number, (target, ignored, mask, clicks) in enumerate(cases):
             click = next_click(target, mask > THRESHOLD, hand, rng=rng, ignore=ignored)
             again = click or next_click(target, np.zeros_like(target), EXACT, rng=rng)
             assert again is not None
             clicks.append(again)
+            wrong = (target != (mask > THRESHOLD)) & (target == again.positive)
+            labels = cv2.connectedComponents(wrong.astype(np.uint8), connectivity=8)[1]
+            at = labels[again.row, again.column]
+            self.pointed[number, 0] = torch.from_numpy((labels == at) & (at > 0))
 
     def prompts(self) -> Tensor:
         """(N, 3, side, side) for the coarse pass."""

@@ -6,14 +6,16 @@ from typing import Literal, Protocol
 import numpy as np
 
 from flywheel.data.fabric import draw_sample
-from flywheel.data.surfaces import draw_surface_sample
+from flywheel.data.surfaces import draw_surface, draw_surface_sample
 from flywheel.defect_click.shapes import draw_shapes
 from flywheel.defect_click.views import Case, draw_case, holds_defect
 from flywheel.segmenter.dataset import Pair
 
 Kind = Literal["defects", "shapes"]
 SIDES = (160, 192, 256)  # px of a drawn image
-CLOTH_SHARE = 0.3  # of the images of defects
+CLOTH_SHARE, SHAPES_SHARE = 0.35, 0.15  # of the images for the shipped model; the rest are surfaces
+FAINT_SHARE = 0.5  # of the images with defects are faded towards the clean picture ...
+FAINTEST, LEAST_CONTRAST = 0.3, 5.0  # ... to this share at most, and to no fewer grey levels over the mask
 LOTS = 997  # cloth of this many lots
 ATTEMPTS = 8
 
@@ -29,11 +31,26 @@ def draw_image(kind: Kind, seed: int, index: int) -> Pair:
     side = int(rng.choice(SIDES))
     if kind == "shapes":
         return Pair(*draw_shapes(seed, index, side=side))
-    if rng.random() < CLOTH_SHARE:
-        sample = draw_sample(seed, index, lot=int(rng.integers(LOTS)), size=(side, side), defect_rate=1.0)
+    kind_drawn, lot, faint = rng.random(), int(rng.integers(LOTS)), rng.random() < FAINT_SHARE
+    if kind_drawn < SHAPES_SHARE:
+        return Pair(*draw_shapes(seed, index, side=side))
+    if kind_drawn < SHAPES_SHARE + CLOTH_SHARE:
+        sample = draw_sample(seed, index, lot=lot, size=(side, side), defect_rate=1.0)
         assert sample.mask is not None
-        return Pair(sample.image, sample.mask)
-    return Pair(*draw_surface_sample(seed, index, size=(side, side)))
+        pair = Pair(sample.image, sample.mask)
+        clean = draw_sample(seed, index, lot=lot, size=(side, side), classes=()).image if faint else None
+    else:
+        pair = Pair(*draw_surface_sample(seed, index, size=(side, side)))
+        clean = draw_surface(seed, index, size=(side, side)) if faint else None
+    return pair if clean is None or not pair.mask.any() else Pair(_faded(pair, clean, rng), pair.mask)
+
+
+def _faded(pair: Pair, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The image with its defects fainter. clean: the same picture without them."""
+    change = pair.image.astype(np.float32) - clean
+    contrast = float(np.abs(change[pair.mask > 0]).mean())
+    share = max(rng.uniform(FAINTEST, 1), min(1.0, LEAST_CONTRAST / max(contrast, 1e-6)))
+    return np.rint(clean + share * change).clip(0, 255).astype(np.uint8)
 
 
 class DrawnPool:

@@ -21,8 +21,9 @@ from flywheel.device import computes_in_bfloat16, prepare_cpu
 from flywheel.progress import progress
 
 # Sides in px of the case and of the picture of the coarse pass, and how often: large images are seen smaller first.
-SIZES = ((128, 128), (160, 160), (192, 128), (192, 96))
-SIZE_SHARES = (0.45, 0.15, 0.2, 0.2)
+SIZES = ((128, 128), (192, 192), (192, 128), (256, 128))
+SIZE_SHARES = (0.35, 0.3, 0.2, 0.15)
+BATCH_SIDE = 128  # px; larger pictures come in smaller batches
 WINDOW = 96  # px, side of the refiner's view
 GRADED = 2  # rounds of a step that are learnt from
 SILENT_SHARE, MOST_SILENT = 0.4, 5  # of the steps, that many rounds at most go before, not learnt from
@@ -36,7 +37,7 @@ CURVE_EVERY = 20  # steps
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how fast. frozen_norms: keep what the normalisations have measured, for few images."""
+    """How long and how fast. batch: cases of BATCH_SIDE px a step. frozen_norms: keep what the normalisations have measured, for few images."""
 
     steps: int
     batch: int
@@ -72,7 +73,8 @@ class Training:
     def table(self, source: CaseSource) -> Table:
         """A step's cases."""
         size, side = SIZES[self.rng.choice(len(SIZES), p=SIZE_SHARES)]
-        cases = [source.draw(self.step, size, self.rng) for _ in range(self.recipe.batch)]
+        count = max(2, round(self.recipe.batch * (BATCH_SIDE / max(side, BATCH_SIDE)) ** 2))
+        cases = [source.draw(self.step, size, self.rng) for _ in range(count)]
         return Table(cases, side, self.rng)
 
     def advance(self, table: Table) -> float:
@@ -122,9 +124,9 @@ class Training:
         table.click(LEARNING, self.rng)
         with self._precision():
             answered = answer(self.net, table, features, self.device, self.rng, window=WINDOW)
-        truth, weight = table.truth.to(self.device), table.weight.to(self.device)
-        coarse = click_loss(answered.coarse, truth, weight)
-        refined = click_loss(answered.refined, cut(truth, answered.windows), cut(weight, answered.windows))
+        known = [part.to(self.device) for part in (table.truth, table.weight, table.pointed)]
+        coarse = click_loss(answered.coarse, *known)
+        refined = click_loss(answered.refined, *(cut(part, answered.windows) for part in known))
         loss: Tensor = coarse + refined
         loss.backward()
         table.settle(answered)

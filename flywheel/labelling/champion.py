@@ -1,5 +1,6 @@
 """The champion's prediction as a first mask that people correct."""
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flywheel.errors import FlywheelError
 from flywheel.labelling.images import Gallery
 from flywheel.labelling.lru import Lru
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from flywheel.segmenter.model import Segmenter
 
 CACHED = 128 * 2**20  # bytes of masks
+LOG = logging.getLogger("flywheel.labelling")
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,8 @@ class Champion:
 
     def first_mask(self, sample: str, *, turn: int) -> FirstMask | None:
         """What the champion of `turn` sees in the image; None without a champion."""
+        self.prepare(turn=turn)
         with self._lock:
-            if turn != self._turn:
-                self._load()
-                self._turn = turn
             if self._model is None:
                 return None
             name, segmenter = self._model
@@ -52,8 +53,17 @@ class Champion:
                 self._masks.put((name, sample), found)
             return found
 
-    def _load(self) -> None:
+    def prepare(self, *, turn: int) -> None:
+        """Load the champion of `turn`, unless it is loaded. Without a usable one people start from nothing."""
         from flywheel.segmenter.model import load_segmenter
 
-        fetched = self._fetch()
-        self._model = (fetched[0], load_segmenter(fetched[1])) if fetched else None
+        with self._lock:
+            if turn == self._turn:
+                return
+            try:
+                fetched = self._fetch()
+                self._model = (fetched[0], load_segmenter(fetched[1])) if fetched else None
+            except FlywheelError as err:
+                LOG.warning("images start without a first mask: %s", err)
+                self._model = None
+            self._turn = turn

@@ -84,7 +84,7 @@ class Drafts:
 
     def trail(self, person: str) -> list[Assignment]:
         """The images that the person had, in the order they were first opened."""
-        rows = self._database.rows("SELECT * FROM assignments WHERE person = ? ORDER BY opened, sample", person)
+        rows = self._database.rows("SELECT * FROM assignments WHERE person = ? ORDER BY rowid", person)
         return [Assignment(**dict(row)) for row in rows]
 
     def assignment(self, sample: str, person: str) -> Assignment | None:

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Path
 
 from flywheel.data.captions import caption
 from flywheel.labelling.events import SECOND
 from flywheel.labelling.messages import AnswerMessage, DraftMessage, NewClass, Next, shown_draft, shown_label
 from flywheel.labelling.progress import people, progress
-from flywheel.labelling.runs import from_runs
 from flywheel.labelling.service import Service
 from flywheel.labelling.sessions import Person
 
@@ -24,11 +24,10 @@ def routes(service: Service) -> APIRouter:
         found, table = desk.open(person, sample), desk.round.classes()
         size = (found["height"], found["width"])
         if found["draft"] is not None:
-            found["draft"] = shown_draft(found["draft"], size, table)
+            found["draft"] = shown_draft(found["draft"], size, table, language=desk.language)
         if found["label"] is not None:
-            found["label"] = shown_label(found["label"], table)
-        runs = (found["draft"] or found["label"] or {"runs": [0, size[0] * size[1]]})["runs"]
-        found["proposed_caption"] = caption(from_runs(runs, size, sample), table, language=desk.language)
+            found["label"] = shown_label(found["label"], table, language=desk.language)
+        found["clean_caption"] = caption(np.zeros((1, 1), np.uint8), table, language=desk.language)
         return found | {"classes": service.palette(), "lease_seconds": desk.leases.duration}
 
     @router.post("/next")

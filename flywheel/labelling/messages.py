@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from flywheel.data.captions import caption
 from flywheel.data.classes import MAX_CLASSES, ClassTable
 from flywheel.errors import MaskInvalid
 from flywheel.labelling.answers import Answer
@@ -105,14 +106,18 @@ class Judgement(_Message):
     corrected: AnswerMessage | None
 
 
-def shown_label(event: LabelEvent, table: ClassTable) -> dict[str, Any]:
-    """A label for the page, its mask as runs in the indices of `table`."""
-    kept = event.model_dump(include={"uid", "by", "time", "caption", "comment", "clicks", "corrections", "seconds"})
-    return kept | {"runs": to_runs(event.mask_in(table)), "started_from": event.started_from}
+def shown_label(event: LabelEvent, table: ClassTable, *, language: str) -> dict[str, Any]:
+    """A label for the page: its mask as runs in the indices of `table`, and the caption that the mask suggests."""
+    shown = {"uid", "by", "time", "caption", "comment", "clicks", "corrections", "seconds", "started_from"}
+    return event.model_dump(include=shown) | _shown_mask(event.mask_in(table), table, language)
 
 
-def shown_draft(content: dict[str, Any], size: tuple[int, int], table: ClassTable) -> dict[str, Any]:
-    """A saved draft for the page, its mask as runs in the indices of `table`."""
+def shown_draft(content: dict[str, Any], size: tuple[int, int], table: ClassTable, *, language: str) -> dict[str, Any]:
+    """A saved draft for the page, as `shown_label`."""
     answer = content["answer"]
     mask = recode(from_runs(answer["runs"], size, "draft"), tuple(answer["classes"]), table)
-    return {**answer, "runs": to_runs(mask), "caption_edited": content["caption_edited"]}
+    return {**answer, "caption_edited": content["caption_edited"], **_shown_mask(mask, table, language)}
+
+
+def _shown_mask(mask: np.ndarray, table: ClassTable, language: str) -> dict[str, Any]:
+    return {"runs": to_runs(mask), "proposed_caption": caption(mask, table, language=language)}

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path
 
-from flywheel.data.captions import caption
 from flywheel.errors import LabellingError
 from flywheel.labelling.messages import Judgement, ReviewNext, shown_label
 from flywheel.labelling.review import Case
@@ -28,9 +27,8 @@ def routes(service: Service) -> APIRouter:
             "height": height,
             "width": width,
             "why": case.why,
-            "label": shown_label(case.label, table),
-            "other": shown_label(case.other, table) if case.other else None,
-            "proposed_caption": caption(case.label.mask_in(table), table, language=desk.language),
+            "label": shown_label(case.label, table, language=desk.language),
+            "other": shown_label(case.other, table, language=desk.language) if case.other else None,
             "agreement": scores[0] if scores and case.other else None,
             "classes": service.palette(),
             "lease_seconds": desk.leases.duration,

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ def serve(
         scheme = "https" if options.certificate else "http"
         shown = f"[{options.host}]" if ":" in options.host else options.host
         say(f"Labelling page: {scheme}://{shown}:{port}")
+        turn = service.desk.round.turn
+        threading.Thread(target=lambda: service.champion.prepare(turn=turn), daemon=True, name="champion").start()
         _run(app, listener, options)
         service.keeper.close()
     finally:

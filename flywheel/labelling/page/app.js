@@ -136,7 +136,7 @@ export class App {
     this.startedFrom = from?.started_from ?? "";
     this.captionEdited = Boolean(copy?.caption_edited ?? sheet.draft?.caption_edited ?? (sheet.label && from?.caption));
     this.captionTouched = false;
-    this.proposedCaption = sheet.proposed_caption;
+    this.proposedCaption = from?.proposed_caption ?? sheet.clean_caption;
     this.caption = this.captionEdited ? from.caption : this.proposedCaption;
     this.proposed = [];
     this.viewport.setImage(sheet.width, sheet.height);

@@ -37,7 +37,7 @@ export class Autosave {
   }
 
   touch() {
-    if (!this.app.image || this.app.reviewing) return;
+    if (!this.app.image || this.app.reviewing || this.app.busy) return;
     this.#dirty = true;
     this.#set(this.state === "offline" ? "offline" : "unsaved");
     clearTimeout(this.#timer);

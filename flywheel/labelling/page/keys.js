@@ -57,7 +57,7 @@ export const KEYS = [
   ["review", "V", "group_review"],
   ["accept", "A", "group_review"],
   ["reject", "X", "group_review"],
-  ["leave_out", "Shift+X", "group_review"],
+  ["leave_out", "Q", "group_review"],
   ["toggle_other", "O", "group_review"],
 ].map(([command, key, group = null, words = command]) => ({ command, key, group, words }));
 

@@ -74,12 +74,13 @@ export class Rounds {
       app.autosave.forget(sample);
       this.#thank(receipt);
     } catch (error) {
-      app.autosave.touch();
-      return app.failed(error);
-    } finally {
       this.#sending = false;
       app.setBusy(false);
+      app.autosave.touch();
+      return app.failed(error);
     }
+    this.#sending = false;
+    app.setBusy(false);
     await this.resume();
     app.refresh();
   }

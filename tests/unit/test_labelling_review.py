@@ -1,0 +1,133 @@
+"""Accepting, sending back, correcting and leaving out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flywheel.errors import ConfigError, LabelConflict, LabellingError, NotAllowed
+from flywheel.labelling.progress import people, progress
+from flywheel.labelling.review import Review
+from tests.unit.labelling_mill import LI, PLAIN, WANG, ZHANG, Office, answer, label_next, make_folder, square
+
+
+@pytest.fixture
+def office(tmp_path):
+    office = Office(make_folder(tmp_path), PLAIN.model_copy(update={"review": True}))
+    yield office
+    office.close()
+
+
+@pytest.fixture
+def review(office):
+    return Review(office.desk, four_eyes=True)
+
+
+def test_with_review_a_label_is_ready_only_when_it_was_accepted(office, review):
+    sample = label_next(office, ZHANG, "a" * 16)
+    assert office.round.journal.state(sample).status == "held"
+    case = review.next(WANG, set())
+    assert (case.label.uid, case.why) == ("a" * 16, "review")
+    review.judge(WANG, "a" * 16, "accept", "")
+    state = office.round.journal.state(sample)
+    assert (state.status, state.reviewer) == ("ready", "wang")
+    assert review.next(WANG, set()) is None
+
+
+def test_a_label_that_was_sent_back_returns_to_its_person_with_the_reason(office, review):
+    sample = label_next(office, ZHANG, "a" * 16)
+    with pytest.raises(ConfigError, match="needs a reason"):
+        review.judge(WANG, "a" * 16, "reject", " ")
+    review.judge(WANG, "a" * 16, "reject", "too wide")
+    assert office.desk.next(ZHANG, fresh=False) == sample
+    sheet = office.desk.open(ZHANG, sample)
+    assert sheet["sent_back"] == {"by": "wang", "reason": "too wide"}
+    assert sheet["label"].uid == "a" * 16
+    office.desk.submit(ZHANG, sample, answer("b" * 16, square(1, side=6)))
+    assert office.round.journal.state(sample).status == "held"
+    (row,) = [row for row in people(office.desk, WANG) if row["name"] == "zhang"]
+    assert (row["labels"], row["returned"]) == (1, 1)
+
+
+def test_what_was_sent_back_goes_to_others_when_nothing_else_is_left(office, review):
+    first = label_next(office, ZHANG, "a" * 16)
+    review.judge(WANG, "a" * 16, "reject", "too wide")
+    for number in range(3):
+        assert label_next(office, LI, f"{number}" * 16) != first
+    assert office.desk.next(LI, fresh=False) == first
+
+
+def test_a_correction_becomes_the_label(office, review):
+    sample = label_next(office, ZHANG, "a" * 16)
+    review.next(WANG, set())
+    review.judge(WANG, "a" * 16, "accept", "", answer("c" * 16, square(2)))
+    review.judge(WANG, "a" * 16, "accept", "", answer("c" * 16, square(2)))  # sent twice
+    state = office.round.journal.state(sample)
+    assert (state.status, state.label.by, state.label.purpose, state.reviewer) == (
+        "ready",
+        "wang",
+        "correction",
+        "wang",
+    )
+    assert np.array_equal(state.label.mask_in(office.round.classes()), square(2))
+
+
+def test_an_image_that_was_left_out_is_closed_and_not_asked_for_again(office, review):
+    from flywheel.labelling.handover import set_aside
+
+    sample = label_next(office, ZHANG, "a" * 16)
+    review.judge(WANG, "a" * 16, "leave_out", "out of focus")
+    assert office.round.status(sample) == "left_out"
+    assert set_aside(office.paths) == {sample}
+    assert sample not in {office.desk.next(LI, fresh=True) for _ in range(3)}
+
+
+def test_flagged_and_disputed_labels_come_before_the_others(office, review):
+    office.params = PLAIN.model_copy(update={"second_share": 1.0})
+    office.close()
+    office.open()
+    review = Review(office.desk, four_eyes=True)
+    disputed = label_next(office, ZHANG, "a" * 16)
+    assert label_next(office, LI, "b" * 16, mask=square(2)) == disputed
+    plain = label_next(office, ZHANG, "c" * 16)
+    flagged = label_next(office, ZHANG, "d" * 16, flagged=True, comment="hole or stain?")
+    assert [case.why for case in review.cases(WANG)] == ["flag", "disagree", ""]
+    assert [case.label.sample for case in review.cases(WANG)] == [flagged, disputed, plain]
+    assert review.next(WANG, {flagged}).label.sample == disputed
+    review.judge(WANG, "b" * 16, "accept", "")  # the second opinion was right
+    state = office.round.journal.state(disputed)
+    assert (state.status, state.label.by, state.other.by) == ("ready", "li", "zhang")
+    figures = progress(office.desk, review, WANG)
+    assert (figures["held"], figures["to_review"], figures["closed"]) == (1, 1, 2)
+
+
+def test_nobody_judges_their_own_label_where_people_sign_in(office, review):
+    both = replace(WANG, name="zhang")
+    label_next(office, ZHANG, "a" * 16)
+    assert review.cases(both) == []
+    with pytest.raises(LabelConflict, match="your own"):
+        review.judge(both, "a" * 16, "accept", "")
+    alone = Review(office.desk, four_eyes=False)
+    alone.judge(replace(both, session=ZHANG.session), "a" * 16, "accept", "")
+
+
+def test_reviewing_needs_the_role_and_a_label_that_still_counts(office, review):
+    sample = label_next(office, ZHANG, "a" * 16)
+    for call in (lambda: review.next(LI, set()), lambda: review.judge(LI, "a" * 16, "accept", "")):
+        with pytest.raises(NotAllowed, match="reviewer"):
+            call()
+    office.desk.submit(ZHANG, sample, answer("b" * 16))
+    with pytest.raises(LabelConflict, match="replaced or judged"):
+        review.judge(WANG, "a" * 16, "accept", "")
+    with pytest.raises(LabellingError, match="not in the journal"):
+        review.judge(WANG, "f" * 16, "accept", "")
+
+
+def test_two_reviewers_never_get_the_same_label(office, review):
+    for number in range(2):
+        label_next(office, ZHANG, f"{number}" * 16)
+    chen = replace(WANG, name="chen", session="browser-of-chen")
+    first, second = review.next(WANG, set()), review.next(chen, set())
+    assert first.label.uid != second.label.uid
+    with pytest.raises(LabelConflict, match="on the desk of wang"):
+        review.judge(chen, first.label.uid, "accept", "")
