@@ -17,6 +17,7 @@ def pretrain_click(
     steps: Annotated[int, typer.Option(help="Steps of the optimiser.")] = 2600,
     batch: Annotated[int, typer.Option(help="Cases a step.")] = 8,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1.5e-3,
+    start: Annotated[Path | None, typer.Option(help="Folder of a click model to go on from.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of images and training.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
@@ -24,7 +25,7 @@ def pretrain_click(
     from flywheel.defect_click.pretrain import pretrain
     from flywheel.defect_click.train import Recipe
 
-    report = pretrain(kind, Recipe(steps, batch, learning_rate), out, seed=seed)
+    report = pretrain(kind, Recipe(steps, batch, learning_rate), out, seed=seed, start=start)
     print_json(report) if as_json else console.print(f"Wrote [bold]{out}[/]: IoU {report['iou']:.3f} in training")
 
 

@@ -1,7 +1,7 @@
 """Losses of a click model: cross entropy that looks at what is wrong, and a soft overlap.
 
-The first is kin to the normalised focal loss of RITM (arXiv 2102.06583): weights grow with the error and are scaled to a
-mean of 1, so that the loss never fades. Theirs is quadratic and, with a small network, spends itself on what no click
+The first is kin to the normalised focal loss of RITM (arXiv 2102.06583): weights grow with the error and are scaled to
+a mean of 1, so that the loss never fades. Theirs is quadratic and, with a small network, spends itself on what no click
 tells; ours is linear and keeps a floor, so that what is right stays sure.
 """
 

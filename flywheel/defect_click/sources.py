@@ -12,7 +12,7 @@ from flywheel.defect_click.views import Case, draw_case, holds_defect
 from flywheel.segmenter.dataset import Pair
 
 Kind = Literal["defects", "shapes"]
-SIDES = (160, 192, 256)  # px of a drawn image
+SIDES = (192, 256, 320)  # px of a drawn image
 CLOTH_SHARE, SHAPES_SHARE = 0.35, 0.15  # of the images for the shipped model; the rest are surfaces
 FAINT_SHARE = 0.5  # of the images with defects are faded towards the clean picture ...
 FAINTEST, LEAST_CONTRAST = 0.3, 5.0  # ... to this share at most, and to no fewer grey levels over the mask

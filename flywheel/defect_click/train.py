@@ -37,7 +37,10 @@ CURVE_EVERY = 20  # steps
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how fast. batch: cases of BATCH_SIDE px a step. frozen_norms: keep what the normalisations have measured, for few images."""
+    """How long and how fast. batch: cases of BATCH_SIDE px a step; learning_rate: the highest.
+
+    frozen_norms: keep what the normalisations have measured, for few images.
+    """
 
     steps: int
     batch: int

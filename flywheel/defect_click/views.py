@@ -8,7 +8,7 @@ import numpy as np
 from flywheel.data.classes import BACKGROUND, IGNORE
 from flywheel.defect_click.targets import BEGUN, RESTYLED, begin, choose_target, restyle
 
-ZOOM = (0.6, 2.2)  # of the image's scale, drawn evenly in its logarithm
+ZOOM = (0.5, 1.5)  # of the image's scale, drawn evenly in its logarithm
 ATTEMPTS = 6
 GREY, INVERTED, BLURRED, COMPRESSED = 0.3, 0.1, 0.15, 0.3  # chances
 GAMMA, CONTRAST = 0.35, 0.4  # half-widths of their logarithms

@@ -12,7 +12,7 @@ from flywheel.data.classes import ClassTable
 from flywheel.data.fabric import FABRIC_CLASSES, draw_sample
 from flywheel.defect_click.clicker import Click, Clicker
 from flywheel.defect_click.fine_tune import fine_tune
-from flywheel.defect_click.losses import normalised_focal, soft_overlap
+from flywheel.defect_click.losses import error_entropy, soft_overlap
 from flywheel.defect_click.model_folder import WEIGHTS, load_click_model, save_click_model
 from flywheel.defect_click.network import ClickConfig, ClickNet, build_network, likeness
 from flywheel.defect_click.pretrain import pretrain
@@ -135,7 +135,7 @@ def test_losses_fall_to_zero_on_a_sure_and_right_answer_and_skip_ignored_pixels(
     weight[:, :, 12:] = 0
     spoilt = right.clone()
     spoilt[:, :, 12:] = 10
-    for loss in (normalised_focal, soft_overlap):
+    for loss in (error_entropy, soft_overlap):
         assert loss(right, truth, weight).item() < 0.01
         assert loss(-right, truth, weight).item() > 0.5
         torch.testing.assert_close(loss(spoilt, truth, weight), loss(right, truth, weight))
