@@ -122,7 +122,9 @@ def _look(
             features.append(_features(sample, model))
             if model is not None and weights is not None:
                 scores[start + offset] = uncertainty(model.predict(sample.image), region, weights)
-    return scores, np.stack(features) if features else np.zeros((0, 1), np.float32)
+    if not features:
+        return scores, np.zeros((0, _features(Sample(np.zeros((32, 32, 3), np.uint8)), model).size), np.float32)
+    return scores, np.stack(features)
 
 
 def _features(sample: Sample, model: "Segmenter | None") -> np.ndarray:

@@ -11,12 +11,16 @@ import numpy as np
 
 from flywheel.labelling.clicker import Click
 
-SMOOTH = 1.2  # px, standard deviation that takes sensor noise and single yarns out
-TEXTURE = 3.0  # px, scale at which roughness is measured
+SMOOTH = 2.0  # px, standard deviation that takes sensor noise and single yarns out
+TEXTURE = 4.0  # px, scale at which roughness is measured
+ROUGHNESS = 0.5  # how much roughness counts beside a channel of colour
 SEED = 1  # px around a click that say what the region looks like
-LEVELS = np.geomspace(0.35, 6.0, 24)  # tolerances tried, in standard deviations of the image
-REACH = 384  # px that a region grows from its click at most
+LEVELS = np.geomspace(0.2, 6.0, 24)  # tolerances tried, in standard deviations of the image
+REACH = 256  # px that a region grows from its click at most
+SMALLEST = 16  # px
+FAVOUR = 0.25  # power of the area that a contrast is weighted with: a core stands out as much as its whole
 LARGEST = 0.35  # of the pixels in reach; a region that grows beyond has flooded the background
+RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))  # closes gaps, and reaches what lies around a region
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Surface:
 
 
 class Growing:
-    """Region growing with the most stable tolerance (as in MSER, Matas et al., BMVC 2002)."""
+    """Region growing; of all tolerances the one whose region stands out most from what lies around it counts (the
+    peripheral contrast of Hojjatoleslami and Kittler, 1998)."""
 
     def set_image(self, rgb: np.ndarray) -> Surface:
         """rgb: (H, W, 3) uint8."""
@@ -37,7 +42,7 @@ class Growing:
         rough = np.sqrt(np.maximum(cv2.GaussianBlur(grey * grey, (0, 0), TEXTURE) - mean * mean, 0))
         features = np.dstack([cv2.GaussianBlur(lab, (0, 0), SMOOTH), rough])
         deviation = features.reshape(-1, 4).std(axis=0)
-        return Surface((features / np.where(deviation > 1e-6, deviation, 1)).astype(np.float32))
+        return Surface((features / np.where(deviation > 1e-6, deviation, 1) * (1, 1, 1, ROUGHNESS)).astype(np.float32))
 
     def click(self, image: Surface, clicks: Sequence[Click], previous: np.ndarray | None) -> np.ndarray:
         """(H, W) float32, 0 or 1: a positive click adds the patch that grows from it, a negative one takes its away."""
@@ -58,7 +63,7 @@ def _with(image: Surface, region: np.ndarray, click: Click, against: list[Click]
 
 
 def _grown(image: Surface, click: Click, against: list[Click], *, within: np.ndarray | None) -> np.ndarray:
-    """(H, W) bool: the connected patch around the click, at the tolerance where it changes least."""
+    """(H, W) bool: the patch that grows from the click."""
     top, left = max(0, click.row - REACH), max(0, click.column - REACH)
     window = (slice(top, click.row + REACH), slice(left, click.column + REACH))
     features = image.features[window]
@@ -66,27 +71,33 @@ def _grown(image: Surface, click: Click, against: list[Click], *, within: np.nda
     seed = (slice(max(0, row - SEED), row + SEED + 1), slice(max(0, column - SEED), column + SEED + 1))
     look = np.median(features[seed].reshape(-1, 4), axis=0)
     distance = np.sqrt(((features - look) ** 2).mean(axis=2))
-    distance[seed] = 0
     if within is not None:
         distance = np.where(within[window], distance, np.inf)
     for other in against:
         if 0 <= other.row - top < distance.shape[0] and 0 <= other.column - left < distance.shape[1]:
             distance[other.row - top, other.column - left] = np.inf
+    distance[row, column] = 0  # also when an earlier click against this one hit the same pixel
     grown = np.zeros(image.features.shape[:2], bool)
-    grown[window] = _most_stable(distance, row, column)
+    grown[window] = _standing_out(distance, row, column)
     return grown
 
 
-def _most_stable(distance: np.ndarray, row: int, column: int) -> np.ndarray:
-    """The patch at (row, column) whose area changes least with the tolerance."""
-    patches = [_patch(distance <= level, row, column) for level in LEVELS]
-    areas = np.array([np.count_nonzero(patch) for patch in patches])
-    usable = [number for number in range(1, len(LEVELS) - 1) if areas[number] <= LARGEST * distance.size]
-    if not usable:
-        return patches[0]
-    # growth around a level relative to its area; the small constant keeps single pixels from looking stable
-    growth = [(areas[number + 1] - areas[number - 1] + 4) / (areas[number] + 4) for number in usable]
-    return patches[usable[int(np.argmin(growth))]]
+def _standing_out(distance: np.ndarray, row: int, column: int) -> np.ndarray:
+    """The patch at (row, column) whose rim lies farthest from it in looks."""
+    found, best = _patch(distance <= LEVELS[0], row, column), -np.inf
+    for level in LEVELS:
+        patch = cv2.morphologyEx(_patch(distance <= level, row, column).astype(np.uint8), cv2.MORPH_CLOSE, RIM) > 0
+        area = np.count_nonzero(patch)
+        if area > LARGEST * distance.size:
+            break
+        patch &= np.isfinite(distance)
+        rim = (cv2.dilate(patch.astype(np.uint8), RIM) > 0) & ~patch & np.isfinite(distance)
+        if area < SMALLEST or not rim.any():
+            continue
+        contrast = float(distance[rim].mean() - distance[patch].mean()) * area**FAVOUR
+        if contrast > best:
+            found, best = patch, contrast
+    return found
 
 
 def _patch(inside: np.ndarray, row: int, column: int) -> np.ndarray:

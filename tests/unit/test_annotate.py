@@ -111,6 +111,13 @@ def test_nothing_to_ask_is_an_empty_queue(tmp_path):
     assert queue == {"turn": 1, "entries": [], "done": False, "unlabelled": 0}
 
 
+def test_a_pool_without_any_label_is_asked_for_too(tmp_path):
+    paths = Paths(tmp_path)
+    write_shard(paths.shards, "pool", [sample(seed, "r1") for seed in range(10)])
+    write_text(paths.splits, "product,group,split,how\ncloth,r1,train,hash\n")
+    assert len(prioritize(paths, PARAMS, champion=None, seed=0, turn=1)["entries"]) == 8
+
+
 def test_k_centre_takes_the_farthest_from_everything_chosen():
     candidates = np.array([[0.0], [1.0], [5.0], [9.0], [10.0]])
     assert k_centre(candidates, np.array([[0.0]]), 3) == [(4, 10.0), (2, 5.0), (1, 1.0)]
