@@ -106,6 +106,7 @@ class TrainSegmenter(Section):
     architecture: str
     encoder: str
     encoder_weights: str
+    start: Literal["base", "scratch"]
     encoder_depth: int = Field(ge=3, le=5)
     decoder_channels: tuple[int, ...]
     arms: tuple[Literal["real_only", "copy_paste", "perlin", "defect_gen"], ...] = Field(min_length=1)

@@ -39,13 +39,13 @@ def finish_pairs(
     *,
     finish_step: int,
     network_calls: int,
-    keep_masks: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, H, W, 3) and masks (N, H, W), uint8: each layout made real by `small` from `finish_step` down.
+) -> np.ndarray:
+    """Images (N, H, W, 3) uint8: each layout made real by `small` from `finish_step` down.
 
     layouts: tiles of equal size with the masks of the roughly placed defects. classes: wanted class indices of each.
-    keep_masks: the masks stay as they are, and only the picture is drawn to fit them.
-    A pair depends on its layout and its seed alone. Outside the drawing weight the pixels are the layout's own.
+    The masks stay as they are, and the picture is drawn to fit them: left to itself, the model takes a region of a few
+    pixels for background and erases it. A picture depends on its layout and its seed alone. Outside the drawing weight
+    its pixels are the layout's own.
     """
     device = next(small.parameters()).device
     images, masks = (np.stack(parts) for parts in zip(*layouts, strict=True))
@@ -57,8 +57,7 @@ def finish_pairs(
     noise = torch.stack([torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
     weights = np.stack([drawing_weight(mask) for mask in masks])[:, None]
     inside: Tensor = torch.from_numpy(weights).expand(x0.shape).clone()
-    if keep_masks:
-        inside[:, RGB:] = 0
+    inside[:, RGB:] = 0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device)):
         drawn = finish_layout(
             small,
@@ -70,7 +69,7 @@ def finish_pairs(
             network_calls=network_calls,
             limit=1.0,
         )
-    new_images, new_masks = decode(drawn)
+    pictures = decode(drawn)[0]
     kept = weights[:, 0] == 0
-    new_images[kept], new_masks[kept] = images[kept], masks[kept]
-    return new_images[:, :height, :width], new_masks[:, :height, :width]
+    pictures[kept] = images[kept]
+    return pictures[:, :height, :width]

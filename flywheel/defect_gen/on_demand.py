@@ -104,16 +104,15 @@ def _draw_one(
     layout = source.draw(classes, rng) if mask is None else source.fill(mask, rng)
     wanted = tuple(int(index) for index in np.unique(layout.pair.mask) if index != BACKGROUND)
     seeds = [int(rng.integers(2**62))]
-    images, masks = finish_pairs(
+    images = finish_pairs(
         painter.small,
         [layout.pair],
         [wanted],
         seeds,
         finish_step=params.finish_step,
         network_calls=params.finish_calls,
-        keep_masks=mask is not None,
     )
-    return Drawn(images[0], masks[0], layout.parents, {"seed": seeds[0]})
+    return Drawn(images[0], layout.pair.mask, layout.parents, {"seed": seeds[0]})
 
 
 def write_pairs(out: Path, drawn: Sequence[Drawn], classes: ClassTable) -> dict:

@@ -84,7 +84,7 @@ class Painter:
             )
             for wish in wishes
         ]
-        images, masks = finish_pairs(
+        images = finish_pairs(
             self.small,
             [layout.pair for layout in layouts],
             [wish.classes for wish in wishes],
@@ -94,8 +94,8 @@ class Painter:
         )
         scores = {"layout": params.layout}
         return [
-            Drawn(image, mask, layout.parents, dict(scores))
-            for image, mask, layout in zip(images, masks, layouts, strict=True)
+            Drawn(image, layout.pair.mask, layout.parents, dict(scores))
+            for image, layout in zip(images, layouts, strict=True)
         ]
 
     def _drawn(self, wishes: Sequence[Wish], params: Synthesize) -> list[Drawn]:

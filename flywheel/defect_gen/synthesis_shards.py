@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+import pandas as pd
+
 from flywheel.checkpoint import fingerprint
 from flywheel.data.classes import ClassTable
 from flywheel.data.manifest import FILE_NAME, read_manifest
@@ -83,6 +85,11 @@ class Plan:
             yield from read_shard(self.file(shard))
 
 
+def tiles_of(rows: pd.DataFrame, tile: int) -> float:
+    """How many tiles of `tile` px a side the images of `rows` amount to; an image is one tile at least."""
+    return float((rows["height"] * rows["width"] / tile**2).clip(lower=1).sum())
+
+
 def make_plan(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) -> Plan:
     """The plan that the workspace's inputs give; the same in every process that sees the same workspace.
 
@@ -99,7 +106,7 @@ def make_plan(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) ->
     weights = read_class_weights(paths.feedback, classes)
     rows = training_rows(read_manifest(paths.generation))
     rows = rows[rows["classes"] != ""]
-    count = min(params.maximum, round(params.ratio * len(rows)))
+    count = min(params.maximum, round(params.ratio * tiles_of(rows, small.tile)))
     generator = generator_digest(paths.generator_large, paths.generator_small)
     digest = fingerprint(
         params=params.model_dump(mode="json", exclude=NOT_INPUTS),

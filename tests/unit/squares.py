@@ -21,7 +21,14 @@ CLASSES = ClassTable(("stain", "hole"))
 TILE = 32  # px
 # what every workspace starts with, made small
 DRAW = preset_params("cpu")[1].synthesize.model_copy(
-    update={"ratio": 1.0, "maximum": 8, "network_calls": 4, "batch": 2, "guidance": 2.0, "attempts": 1}
+    update={
+        "ratio": 0.64,
+        "maximum": 8,  # 40 px images and 32 px tiles: one pair an image
+        "network_calls": 4,
+        "batch": 2,
+        "guidance": 2.0,
+        "attempts": 1,
+    }
 )
 
 
@@ -57,6 +64,8 @@ def generation(paths: Paths, parts: list[tuple[Sample, str]]) -> None:
                 "classes": joined(list(areas)),
                 "areas": joined(list(areas.values())),
                 "annotator": sample.annotator,
+                "height": sample.image.shape[0],
+                "width": sample.image.shape[1],
             }
         )
     write_manifest(paths.generation, pd.DataFrame(rows))
