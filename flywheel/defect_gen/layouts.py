@@ -12,8 +12,10 @@ from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.paste import Piece, cut_pieces, paste
 
 SIZES = 1.4  # a warped defect is up to this much larger or smaller than its parent
-TURN = 20.0  # degrees; more would make another class of a thread defect
-BEND = 0.12  # of the piece's diagonal: standard deviation of the elastic displacement
+TURN = (3.0, 20.0)  # degrees: a defect is turned by as much as its class's directions spread, within these
+BEND = 0.12  # of the piece's diagonal: standard deviation of the elastic displacement ...
+STRAIGHT = 0.25  # ... times this for elongated classes: a broken pick or a scratch is straight
+ELONGATED = 5.0  # ratio of a region's axes (square root of its moments') from which it is a thread, a scratch, a crack
 CONTRAST = (0.75, 1.3)  # factor of the piece's difference from its surroundings
 TRIES = 12  # windows of a defect image looked at for one without a defect
 
@@ -26,13 +28,46 @@ class Layout:
     parents: tuple[str, ...]
 
 
-def warped(piece: Piece, rng: np.random.Generator) -> Piece:
-    """The piece mirrored, turned by at most TURN, scaled along each axis, bent elastically and changed in contrast."""
+@dataclass(frozen=True)
+class Limits:
+    """How far defects of a class may be warped. turn: degrees; bend: as BEND."""
+
+    turn: float = TURN[1]
+    bend: float = BEND
+
+
+WIDE = Limits()
+
+
+def warp_limits(masks: Sequence[np.ndarray]) -> Limits:
+    """From the regions of a class, (h, w) bool each: elongated ones keep their direction and stay nearly straight.
+
+    The turn is the circular standard deviation of their main axes, which are the same after half a turn (Mardia & Jupp,
+    Directional Statistics, sec. 2.3).
+    """
+    ratios, angles = zip(*(main_axis(mask) for mask in masks), strict=True)
+    if np.median(ratios) < ELONGATED:
+        return WIDE
+    alike = np.abs(np.mean(np.exp(2j * np.array(angles)), where=np.array(ratios) >= ELONGATED))
+    spread = np.rad2deg(np.sqrt(-2 * np.log(max(alike, 1e-9))) / 2)
+    return Limits(float(np.clip(spread, *TURN)), BEND * STRAIGHT)
+
+
+def main_axis(mask: np.ndarray) -> tuple[float, float]:
+    """Ratio of a region's axes and the angle of the longer one in radians, from its second moments."""
+    places = np.argwhere(mask).astype(float)
+    moments = np.cov(places.T, bias=True) + np.eye(2) / 12 if len(places) else np.eye(2)  # a pixel has an extent
+    values, vectors = np.linalg.eigh(moments)
+    return float(np.sqrt(values[1] / values[0])), float(np.arctan2(vectors[0, 1], vectors[1, 1]))
+
+
+def warped(piece: Piece, rng: np.random.Generator, limits: Limits = WIDE) -> Piece:
+    """The piece mirrored, turned, scaled along each axis, bent elastically and changed in contrast."""
     flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(2))
     residual, mask = (np.ascontiguousarray(array[flips]) for array in (piece.residual, piece.mask))
     height, width = mask.shape
     scales = np.exp(rng.uniform(-np.log(SIZES), np.log(SIZES), 2))
-    angle = np.deg2rad(rng.uniform(-TURN, TURN))
+    angle = np.deg2rad(rng.uniform(-limits.turn, limits.turn))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scales
     box = np.abs(turn) @ np.array([height, width])
     size = np.ceil(box).astype(int)
@@ -42,7 +77,7 @@ def warped(piece: Piece, rng: np.random.Generator) -> Piece:
     down, across = rows - (size[0] - 1) / 2, columns - (size[1] - 1) / 2
     y = back[0, 0] * down + back[0, 1] * across + (height - 1) / 2
     x = back[1, 0] * down + back[1, 1] * across + (width - 1) / 2
-    reach = BEND * np.hypot(height, width) / 2
+    reach = limits.bend * np.hypot(height, width) / 2
     coarse = rng.normal(0, reach, (2, 4, 4)).astype(np.float32)
     shift = [cv2.resize(field, (int(size[1]), int(size[0])), interpolation=cv2.INTER_CUBIC) for field in coarse]
     x, y = (np.asarray(at, np.float32) for at in (x + shift[0], y + shift[1]))
@@ -65,6 +100,9 @@ class LayoutSource:
             for piece in cut_pieces(pair):
                 for index in sorted(set(np.unique(piece.mask).tolist()) - {BACKGROUND}):
                     self.pieces.setdefault(index, []).append((piece, name))
+        self.limits = {
+            index: warp_limits([piece.mask == index for piece, _ in pieces]) for index, pieces in self.pieces.items()
+        }
         given = [
             (Pair(image, np.zeros(image.shape[:2], np.uint8)), name) for name, image in (backgrounds or {}).items()
         ]
@@ -95,7 +133,7 @@ class LayoutSource:
             if not choices:
                 continue
             piece, parent = choices[rng.integers(len(choices))]
-            moved = warped(piece, rng) if warp else piece
+            moved = warped(piece, rng, self.limits[index]) if warp else piece
             if not moved.mask.any():  # a speck of a few pixels can vanish in the warp
                 moved = piece
             rows, columns = np.nonzero(moved.mask)
