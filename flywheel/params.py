@@ -60,6 +60,8 @@ class TrainGeneratorLarge(Section):
     ema: float = Field(ge=0, lt=1)
     prediction: Literal["x0", "v"]
     start: Literal["previous", "base", "scratch"]
+    gradient_checkpointing: bool
+    compile: bool
 
 
 class TrainGeneratorSmall(Section):
@@ -74,6 +76,8 @@ class TrainGeneratorSmall(Section):
     ema: float = Field(ge=0, lt=1)
     prediction: Literal["x0", "v"]
     start: Literal["previous", "base", "scratch"]
+    gradient_checkpointing: bool
+    compile: bool
 
 
 class Synthesize(Section):

@@ -6,7 +6,9 @@ Functions are imported when they run, so that no command waits for libraries tha
 from collections.abc import Callable
 from typing import Any
 
+from flywheel.errors import ConfigError
 from flywheel.files import write_json
+from flywheel.launch import leads, process_count
 from flywheel.params import Params
 from flywheel.paths import Paths
 
@@ -70,6 +72,9 @@ STAGES: dict[str, Callable[..., Report]] = {
 }
 
 
+SEVERAL_PROCESSES = ("train_generator_large", "train_generator_small")
+
+
 def stage_names(params: Params) -> list[str]:
     """Names of the stages in the order of a turn, as DVC calls them (`train_segmenter@ARM` for each arm)."""
     names = []
@@ -87,8 +92,14 @@ def report_name(stage: str) -> str:
 
 
 def run_stage(stage: str, paths: Paths, params: Params) -> Report:
-    """Run one stage (`train_segmenter@ARM` for an arm) and write its report to metrics/."""
+    """Run one stage (`train_segmenter@ARM` for an arm) and write its report to metrics/.
+
+    Raises ConfigError when a launcher started several processes and the stage does not share its work.
+    """
     name, _, arm = stage.partition("@")
+    if process_count() > 1 and name not in SEVERAL_PROCESSES:
+        raise ConfigError(f"stage {stage} runs in one process, not in {process_count()}; start it without a launcher")
     report = STAGES[name](paths, params, **({"arm": arm} if arm else {}))
-    write_json(paths.metrics / f"{report_name(stage)}.json", report)
+    if leads():
+        write_json(paths.metrics / f"{report_name(stage)}.json", report)
     return report

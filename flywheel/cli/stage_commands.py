@@ -10,6 +10,7 @@ from flywheel.child import follow_leader
 from flywheel.cli.show import console, print_json
 from flywheel.data.classes import ClassTable
 from flywheel.errors import ConfigError
+from flywheel.launch import leads
 from flywheel.params import load_params
 from flywheel.paths import Paths
 from flywheel.stages import STAGES, run_stage
@@ -21,7 +22,8 @@ def _run(stage: str) -> None:
     paths = Paths(root)
     report = run_stage(stage, paths, load_params(paths.params))
     shown = {key: value for key, value in report.items() if isinstance(value, int | float | str)}
-    print(f"{stage}: " + ", ".join(f"{key} {value}" for key, value in shown.items()))
+    if leads():
+        print(f"{stage}: " + ", ".join(f"{key} {value}" for key, value in shown.items()))
 
 
 def synthesize_or_stage(
