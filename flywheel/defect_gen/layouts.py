@@ -87,13 +87,19 @@ def warped(piece: Piece, rng: np.random.Generator, limits: Limits = WIDE) -> Pie
 
 
 class LayoutSource:
-    """Real defects and real backgrounds of the training images; draws layouts of `side` px."""
+    """Real defects and real backgrounds of the training images; draws layouts."""
 
     def __init__(
-        self, pairs: Sequence[Pair], ids: Sequence[str], side: int, backgrounds: Mapping[str, np.ndarray] | None = None
+        self,
+        pairs: Sequence[Pair],
+        ids: Sequence[str],
+        side: int | None,
+        backgrounds: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """backgrounds: further defect-free pictures by id, (H, W, 3) uint8; without any defect-free picture the defect
-        images serve, and windows without a defect are looked for."""
+        """side: px of the layouts, None for whole backgrounds whatever their size. backgrounds: further defect-free
+        pictures by id, (H, W, 3) uint8; without any defect-free picture the defect images serve, and windows without a
+        defect are looked for.
+        """
         self.side = side
         self.pieces: dict[int, list[tuple[Piece, str]]] = {}
         for pair, name in zip(pairs, ids, strict=True):
@@ -110,12 +116,14 @@ class LayoutSource:
         self.backgrounds = given or clean or list(zip(pairs, ids, strict=True))
 
     def background(self, rng: np.random.Generator) -> tuple[Pair, str]:
-        """A tile, of defect-free windows the first found, else the one with the fewest defect pixels."""
+        """A window or a whole picture: the first found without a defect, else that with the fewest defect pixels."""
         best: tuple[int, Pair, str] | None = None
         for _ in range(TRIES):
             pair, name = self.backgrounds[rng.integers(len(self.backgrounds))]
-            top, left = (int(rng.integers(max(length - self.side, 0) + 1)) for length in pair.mask.shape)
-            tile = Pair(cut(pair.image, top, left, self.side), cut(pair.mask, top, left, self.side))
+            tile = pair
+            if self.side is not None:
+                top, left = (int(rng.integers(max(length - self.side, 0) + 1)) for length in pair.mask.shape)
+                tile = Pair(cut(pair.image, top, left, self.side), cut(pair.mask, top, left, self.side))
             defect = int((tile.mask != BACKGROUND).sum())
             if best is None or defect < best[0]:
                 best = (defect, tile, name)
@@ -138,7 +146,7 @@ class LayoutSource:
                 moved = piece
             rows, columns = np.nonzero(moved.mask)
             anchor = int(rng.integers(len(rows)))
-            row, column = (int(at) for at in rng.integers(self.side // 8, self.side - self.side // 8, 2))
+            row, column = (int(rng.integers(length // 8, length - length // 8)) for length in tile.mask.shape)
             tile = paste(tile, moved, row - int(rows[anchor]), column - int(columns[anchor]))
             parents.append(parent)
         return Layout(tile, tuple(dict.fromkeys(parents)))

@@ -22,6 +22,7 @@ from flywheel.defect_gen.model_folder import save_denoiser
 from flywheel.defect_gen.train import Recipe, train_denoiser
 from flywheel.defect_gen.unet import DenoiserConfig, check_size
 from flywheel.device import pick_device
+from flywheel.launch import leads
 
 MEASURED_TILES = 512
 
@@ -65,8 +66,9 @@ def pretrain(
     training = train_denoiser(
         config, statistics, recipe, source, seed=seed, device=pick_device(), checkpoint=checkpoint, on_step=on_step
     )
-    save_denoiser(out, training.model, training.curves, {}, half=True)
-    checkpoint.clear()
+    if leads():
+        save_denoiser(out, training.model, training.curves, {}, half=True)
+        checkpoint.clear()
     _, loss, rgb_loss, mask_loss = training.curves[-1]
     count = sum(parameter.numel() for parameter in training.model.parameters())
     return {
