@@ -157,6 +157,7 @@ class Params(Section):
     build_generation: BuildGeneration
     train_generator_large: TrainGeneratorLarge
     train_generator_small: TrainGeneratorSmall
+    train_inspector: TrainInspector
     synthesize: Synthesize
     curate: Curate
     train_segmenter: TrainSegmenter

@@ -33,6 +33,18 @@ def train_generator_small(paths: Paths, params: Params) -> Report:
     return stage(paths, params.train_generator_small, seed=params.seed)
 
 
+def train_inspector(paths: Paths, params: Params) -> Report:
+    from flywheel.defect_gen.train_inspector import train_inspector as stage
+
+    return stage(
+        paths,
+        params.train_inspector,
+        segmenter=params.train_segmenter,
+        tile=params.train_generator_small.tile,
+        seed=params.seed,
+    )
+
+
 def synthesize(paths: Paths, params: Params) -> Report:
     from flywheel.defect_gen.stages import synthesize as stage
 
@@ -64,6 +76,7 @@ STAGES: dict[str, Callable[..., Report]] = {
         build_generation,
         train_generator_large,
         train_generator_small,
+        train_inspector,
         synthesize,
         curate,
         train_segmenter,
