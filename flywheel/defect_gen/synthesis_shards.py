@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 import pandas as pd
+import torch
 
 from flywheel.checkpoint import fingerprint
 from flywheel.data.classes import ClassTable
