@@ -1,6 +1,6 @@
 """Training speed of both generators beside diffusers' own UNet2DModel of as many parameters; the arithmetic reached.
 
-    python benchmarks/defect_gen_training_speed.py [--steps 5] [--plain-steps 1] [--threads 2] [--loss-steps 40]
+    python benchmarks/defect_gen_training_speed.py [--steps 5] [--plain-steps 1] [--compile] [--loss-steps 40]
 
 Per model, three trainings take turns step by step in one process, so that a busy machine slows all alike: ours in the
 product's numbers (bfloat16 where the device multiplies it natively), ours in float32, and the plain one. The plain one
@@ -19,6 +19,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,10 @@ from flywheel.defect_gen.batches import Batch
 from flywheel.defect_gen.crops import CropSource
 from flywheel.defect_gen.schedule import add_noise
 from flywheel.defect_gen.train import LONGEST_GRADIENT, WEIGHT_DECAY, Recipe, Training
-from flywheel.device import computes_in_bfloat16, prepare_cpu
+from flywheel.device import computes_in_bfloat16, pick_device, prepare_cpu
 from flywheel.params import Params, load_params
 
+DEVICE = pick_device()
 MATRIX = 2048  # rows and columns of the matrices whose product gives the machine's rate
 COUNTED = 2  # images of the step whose operations are counted
 LAST_SHARE = 0.25  # of the steps, whose mean loss counts
@@ -82,6 +84,7 @@ class Racer:
     step: Callable[[int], object]
     images: int
     weights: int
+    compiled: bool = False
     operations: float = 0.0
 
     def count(self, images: int) -> None:
@@ -91,11 +94,13 @@ class Racer:
         self.operations = counter.get_total_flops() / images
 
 
-def training_of(params: Params, kind: Kind, source: CropSource, crop: int, steps: int) -> Training:
+def training_of(
+    params: Params, kind: Kind, source: CropSource, crop: int, steps: int, *, compiled: bool = False
+) -> Training:
     section = params.train_generator_large if kind == "large" else params.train_generator_small
     config = config_of(params, kind, source.side)
-    recipe = Recipe(steps, section.batch, crop, section.learning_rate, section.ema)
-    return Training(config, statistics_of(source, config), recipe, seed=0, device=torch.device("cpu"))
+    recipe = Recipe(steps, section.batch, crop, section.learning_rate, section.ema, compile=compiled)
+    return Training(config, statistics_of(source, config), recipe, seed=0, device=DEVICE)
 
 
 def ours(name: str, training: Training, source: CropSource) -> Racer:
@@ -103,11 +108,11 @@ def ours(name: str, training: Training, source: CropSource) -> Racer:
         batch = training.draw(source, training.step)
         training.advance(Batch(*(part[:images] for part in vars(batch).values())))
 
-    return Racer(name, step, training.recipe.batch, parameters(training.model))
+    return Racer(name, step, training.recipe.batch, parameters(training.model), training.recipe.compile)
 
 
 def plain(batch: Batch, wanted: int) -> Racer:
-    unet = plain_unet(batch.x0.shape[1], wanted)
+    unet = plain_unet(batch.x0.shape[1], wanted).to(DEVICE)
     optimiser = torch.optim.AdamW(unet.parameters(), lr=1e-4, weight_decay=WEIGHT_DECAY, fused=True)
     x0, noisy = batch.x0.contiguous(), add_noise(batch.x0, batch.noise, batch.t).contiguous()
 
@@ -121,40 +126,50 @@ def plain(batch: Batch, wanted: int) -> Racer:
     return Racer("UNet2DModel, float32", step, len(x0), parameters(unet))
 
 
-def racers(params: Params, kind: Kind) -> Iterator[Racer]:
+def racers(params: Params, kind: Kind, *, compiled: bool) -> Iterator[Racer]:
     source = cloth(params.train_generator_large.tile)
     crops = {"": source.side} if kind == "large" else {", crops": params.train_generator_small.crop, "": source.side}
-    numbers = [False, True] if computes_in_bfloat16(torch.device("cpu")) else [False]
+    numbers = [False, True] if computes_in_bfloat16(DEVICE) else [False]
+    ways = [(half, False) for half in numbers] + ([(numbers[-1], True)] if compiled else [])
     for words, crop in crops.items():
-        for half in numbers:
-            training = training_of(params, kind, source, crop, 1000)
+        for half, translated in ways:
+            training = training_of(params, kind, source, crop, 1000, compiled=translated)
             training.bfloat16 = half
-            yield ours(f"{kind}{words}, {'bfloat16' if half else 'float32'}", training, source)
+            name = f"{kind}{words}, {'bfloat16' if half else 'float32'}{', compiled' if translated else ''}"
+            yield ours(name, training, source)
     yield plain(training.draw(source, 0), parameters(training.model))
 
 
 def matrix_rate() -> float:
     """Operations a second of a float32 matrix product, the fastest of some."""
-    one, other = torch.randn(2, MATRIX, MATRIX, generator=torch.Generator().manual_seed(0))
-    taken = []
-    for _ in range(6):
-        began = time.perf_counter()
-        torch.mm(one, other)
-        taken.append(time.perf_counter() - began)
-    return 2 * MATRIX**3 / min(taken)
+    one, other = torch.randn(2, MATRIX, MATRIX, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    return 2 * MATRIX**3 / min(seconds_of(lambda: torch.mm(one, other)) for _ in range(6))
 
 
-def race(params: Params, kind: Kind, steps: int, plain_steps: int) -> None:
-    field = list(racers(params, kind))
-    for racer in field:
-        racer.count(COUNTED)
+def seconds_of(work: Callable[[], object]) -> float:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize(DEVICE)
+    began = time.perf_counter()
+    work()
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize(DEVICE)
+    return time.perf_counter() - began
+
+
+def race(params: Params, kind: Kind, steps: int, plain_steps: int, *, compiled: bool) -> None:
+    field = list(racers(params, kind, compiled=compiled))
+    for racer in field[:-1]:
+        racer.step(racer.images)  # warms up, and translates a compiled one
+    for earlier, racer in zip([None, *field], field, strict=False):
+        if racer.compiled and earlier:  # the counter cannot see into it, and other sizes would be translated anew
+            racer.operations = earlier.operations
+        else:
+            racer.count(COUNTED)
     seconds: dict[str, list[float]] = {racer.name: [] for racer in field}
     rates = [matrix_rate()]
     for number in range(steps):
         for racer in field if number < plain_steps else field[:-1]:
-            began = time.perf_counter()
-            racer.step(racer.images)
-            seconds[racer.name].append(time.perf_counter() - began)
+            seconds[racer.name].append(seconds_of(partial(racer.step, racer.images)))
     rates.append(matrix_rate())
     slowest = field[-1].images / statistics.median(seconds[field[-1].name])
     for racer in field:
@@ -186,6 +201,7 @@ def main() -> None:
     parser.add_argument("--kinds", default="large,small", help="joined by commas")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each; 0: none")
     parser.add_argument("--plain-steps", type=int, default=1, help="timed steps of the plain one, which is slow")
+    parser.add_argument("--compile", action="store_true", help="also ours through torch.compile")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--loss-steps", type=int, default=0, metavar="K", help="0: no comparison of losses")
     arguments = parser.parse_args()
@@ -195,11 +211,13 @@ def main() -> None:
     kinds: list[Kind] = [kind for kind in ("large", "small") if kind in arguments.kinds.split(",")]
     tile, batch = params.train_generator_large.tile, params.train_generator_large.batch
     if arguments.steps:
-        print(f"{tile} px, batch {batch}, {arguments.threads} threads; {arguments.steps} steps of each, the median\n")
+        print(
+            f"{tile} px, batch {batch}, {DEVICE.type}, {arguments.threads} threads; median of {arguments.steps} steps\n"
+        )
         print("| training | weights | images/s | times the plain one | GFLOP an image | of the matrix rate |")
         print("|---|---|---|---|---|---|")
         for kind in kinds:
-            race(params, kind, arguments.steps, arguments.plain_steps)
+            race(params, kind, arguments.steps, arguments.plain_steps, compiled=arguments.compile)
     if arguments.loss_steps:
         print("\n| model | steps | loss in float32 | loss in bfloat16 | difference |\n|---|---|---|---|---|")
         for kind in kinds:
