@@ -74,7 +74,7 @@ def compiled_in_place(network: nn.Module) -> None:
     """Let torch.compile translate `network` at its first call. Raises ConfigError without a C compiler."""
     if not any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang")):
         raise ConfigError("compile: true needs a C compiler; install gcc or set compile: false in params.yaml")
-    network.compile()
+    network.compile(dynamic=False)  # a training has one shape, and translating for any fails in inductor
 
 
 class Training:
