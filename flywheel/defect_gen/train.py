@@ -204,8 +204,7 @@ def train_denoiser(
 
     The state is saved every SAVE_SECONDS, and every `save_every` steps where given. `on_step` hears of each finished
     step; what it raises ends the training, and the next call goes on from the last saved step. Of several processes
-    (team.py) one saves, and all return the same model. Raises ConfigError
-    and WorkspaceError.
+    (team.py) one saves, and all return the same model. Raises ConfigError and WorkspaceError.
     """
     prepare_cpu()
     training = Training(config, statistics, recipe, seed=seed, device=device, start=start)
