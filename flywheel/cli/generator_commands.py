@@ -47,7 +47,7 @@ def pretrain_generator(
 def pretrain_segmenter(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint; a killed run goes on there.")],
     steps: Annotated[int, typer.Option(help="Steps of the optimiser.")] = 2500,
-    images: Annotated[int, typer.Option(help="Simulated images to learn from.")] = 5000,
+    images: Annotated[int, typer.Option(help="Simulated images to learn from.")] = 6000,
     batch: Annotated[int, typer.Option(help="Crops a step.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of images and training.")] = 0,
     processes: Annotated[int, typer.Option(help="Processes that draw the images.")] = 1,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from flywheel.data.axes import main_axis
 from flywheel.data.classes import BACKGROUND
 from flywheel.defect_gen.crops import cut
 from flywheel.segmenter.dataset import Pair
@@ -45,20 +46,12 @@ def warp_limits(masks: Sequence[np.ndarray]) -> Limits:
     The turn is the circular standard deviation of their main axes, which are the same after half a turn (Mardia & Jupp,
     Directional Statistics, sec. 2.3).
     """
-    ratios, angles = zip(*(main_axis(mask) for mask in masks), strict=True)
+    ratios, angles = zip(*(main_axis(*np.nonzero(mask)) for mask in masks), strict=True)
     if np.median(ratios) < ELONGATED:
         return WIDE
     alike = np.abs(np.mean(np.exp(2j * np.array(angles)), where=np.array(ratios) >= ELONGATED))
     spread = np.rad2deg(np.sqrt(-2 * np.log(max(alike, 1e-9))) / 2)
     return Limits(float(np.clip(spread, *TURN)), BEND * STRAIGHT)
-
-
-def main_axis(mask: np.ndarray) -> tuple[float, float]:
-    """Ratio of a region's axes and the angle of the longer one in radians, from its second moments."""
-    places = np.argwhere(mask).astype(float)
-    moments = np.cov(places.T, bias=True) + np.eye(2) / 12 if len(places) else np.eye(2)  # a pixel has an extent
-    values, vectors = np.linalg.eigh(moments)
-    return float(np.sqrt(values[1] / values[0])), float(np.arctan2(vectors[0, 1], vectors[1, 1]))
 
 
 def warped(piece: Piece, rng: np.random.Generator, limits: Limits = WIDE) -> Piece:

@@ -74,7 +74,7 @@ def compiled_in_place(network: nn.Module) -> None:
     """Let torch.compile translate `network` at its first call. Raises ConfigError without a C compiler."""
     if not any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang")):
         raise ConfigError("compile: true needs a C compiler; install gcc or set compile: false in params.yaml")
-    network.compile()
+    network.compile(dynamic=False)  # a training has one shape, and translating for any fails in inductor
 
 
 class Training:
@@ -204,8 +204,7 @@ def train_denoiser(
 
     The state is saved every SAVE_SECONDS, and every `save_every` steps where given. `on_step` hears of each finished
     step; what it raises ends the training, and the next call goes on from the last saved step. Of several processes
-    (team.py) one saves, and all return the same model. Raises ConfigError
-    and WorkspaceError.
+    (team.py) one saves, and all return the same model. Raises ConfigError and WorkspaceError.
     """
     prepare_cpu()
     training = Training(config, statistics, recipe, seed=seed, device=device, start=start)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from flywheel.data.axes import main_axis
 from flywheel.defect_gen.background import REACH, SOFT, drawing_weight, finish_pairs
 from flywheel.defect_gen.encoding import Statistics
-from flywheel.defect_gen.layouts import BEND, STRAIGHT, TURN, LayoutSource, Limits, main_axis, warp_limits, warped
+from flywheel.defect_gen.layouts import BEND, STRAIGHT, TURN, LayoutSource, Limits, warp_limits, warped
 from flywheel.defect_gen.sampler import finish_layout
 from flywheel.defect_gen.unet import Denoiser, DenoiserConfig
 from flywheel.errors import ConfigError
@@ -156,5 +157,5 @@ def test_round_defects_are_warped_freely() -> None:
 def test_a_horizontal_thread_is_still_one_after_the_warp() -> None:
     piece = Piece(np.zeros((60, 60, 3), np.float32), line(0).astype(np.uint8))
     limits = warp_limits([line(0)])
-    angles = [main_axis(warped(piece, np.random.default_rng(seed), limits).mask == 1)[1] for seed in range(20)]
+    angles = [main_axis(*np.nonzero(warped(piece, np.random.default_rng(seed), limits).mask))[1] for seed in range(20)]
     assert all(abs(np.rad2deg((angle + np.pi / 2) % np.pi - np.pi / 2)) < 8 for angle in angles)
