@@ -1,10 +1,12 @@
 """What each arm brings on real data with few labels: mIoU of every arm, and its difference to the real images alone.
 
-    python benchmarks/gain.py DATA --name NAME [--shots 5] [--normals 20] [--test 300] [--set section.key=value ...]
+    python benchmarks/gain.py DATA --name NAME [--shots 5] [--normals 20] [--test 200] [--least 3] [--split-seed 0]
+        [--set section.key=value ...]
 
 DATA is an index-mask folder (docs/ingest.md). `shots` images a class are taken for training, from groups drawn by seed;
 no other image of those groups is used, and the rest is the test set. A workspace is made in scratch/gain/NAME and the
 product's own stages run in it, so what is measured is what users get. A run that was killed goes on where it stopped.
+Classes shown by fewer than `least` test images are left out of the mean: one image is no measurement.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from flywheel.data.classes import ClassTable
 from flywheel.files import read_json, sha256, write_json
 from flywheel.ingest.ingest import ingest
 from flywheel.judge.bootstrap import bootstrap_ious, interval
-from flywheel.judge.confusion import counts, mean_iou
+from flywheel.judge.confusion import class_iou, counts, mean_iou
 from flywheel.judge.evaluate import PER_IMAGE
 from flywheel.params import Params
 from flywheel.paths import Paths
@@ -125,21 +127,28 @@ def run(workspace: Workspace, params: Params) -> dict[str, float]:
     return seconds
 
 
-def differences(paths: Paths, params: Params, *, resamples: int = 2000) -> list[dict]:
-    """mIoU of each arm and its difference to real_only, images and seeds resampled together."""
+def differences(paths: Paths, params: Params, *, least: int, resamples: int = 2000) -> list[dict]:
+    """mIoU of each arm over the classes with `least` test images, and its difference to real_only; images and seeds are
+    resampled together.
+    """
     table = pd.read_parquet(paths.evaluation / PER_IMAGE)
     table = table[table["split"] == "test"]
-    channels = ClassTable.load(paths.generation / "classes.json").channels
-    resampled, points = {}, {}
+    classes = ClassTable.load(paths.generation / "classes.json")
+    channels = classes.channels
+    resampled, points, by_class = {}, {}, {}
     for arm in params.train_segmenter.arms:
         blocks = []
         for seed in params.train_segmenter.seeds:
             rows = table[(table["arm"] == arm) & (table["seed"] == seed)].sort_values("id")
             blocks.append(counts(np.stack(rows["confusion"].to_list()).reshape(-1, channels, channels)))
         stacked = np.stack(blocks)
-        generator = np.random.default_rng(0)  # the same images for every arm
-        resampled[arm] = mean_iou(bootstrap_ious(stacked, resamples, generator))
-        points[arm] = [float(mean_iou(bootstrap_point(block))) for block in blocks]
+        measured = (stacked[0, :, 1, 1:] > 0).sum(axis=0) >= least
+        generator = np.random.default_rng(0)  # the same images and seeds for every arm
+        resampled[arm] = mean_iou(bootstrap_ious(stacked, resamples, generator)[:, measured])
+        each = np.stack([class_iou(block.sum(axis=0)) for block in blocks])[:, measured]
+        points[arm] = mean_iou(each).tolist()
+        names = np.array(classes.names)[measured]
+        by_class[arm] = {str(name): round(float(value), 3) for name, value in zip(names, each.mean(0), strict=True)}
     rows = []
     for arm, values in resampled.items():
         gap = values - resampled["real_only"]
@@ -148,6 +157,7 @@ def differences(paths: Paths, params: Params, *, resamples: int = 2000) -> list[
                 "arm": arm,
                 "miou": float(np.mean(points[arm])),
                 "seeds": points[arm],
+                "classes": by_class[arm],
                 "interval": interval(values, 0.95),
                 "gain": float(np.mean(points[arm]) - np.mean(points["real_only"])),
                 "gain_interval": interval(gap, 0.95),
@@ -159,12 +169,6 @@ def differences(paths: Paths, params: Params, *, resamples: int = 2000) -> list[
     return rows
 
 
-def bootstrap_point(block: np.ndarray) -> np.ndarray:
-    from flywheel.judge.confusion import class_iou
-
-    return class_iou(block.sum(axis=0))
-
-
 def markdown(name: str, rows: list[dict]) -> str:
     lines = [f"| {name}: arm | mIoU [95 %] | by seed | gain over real only [95 %] |", "|---|---|---|---|"]
     for row in rows:
@@ -174,6 +178,9 @@ def markdown(name: str, rows: list[dict]) -> str:
         )
         seeds = ", ".join(f"{value:.3f}" for value in row["seeds"])
         lines.append(f"| {row['arm']} | {row['miou']:.3f} [{low:.3f}, {high:.3f}] | {seeds} | {gain} |")
+    lines += ["", f"| {name}: IoU | {' | '.join(rows[0]['classes'])} |", "|---" * (len(rows[0]["classes"]) + 1) + "|"]
+    for row in rows:
+        lines.append(f"| {row['arm']} | " + " | ".join(f"{value:.3f}" for value in row["classes"].values()) + " |")
     return "\n".join(lines)
 
 
@@ -183,7 +190,8 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--normals", type=int, default=20)
-    parser.add_argument("--test", type=int, default=300)
+    parser.add_argument("--test", type=int, default=200)
+    parser.add_argument("--least", type=int, default=3)
     parser.add_argument("--split-seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value")
     arguments = parser.parse_args()
@@ -194,8 +202,14 @@ def main() -> None:
     workspace.change_params(changes)
     params = workspace.params()
     seconds = run(workspace, params)
-    rows = differences(workspace.paths, params)
-    result = {"name": arguments.name, "set": arguments.set, "seconds": seconds, "arms": rows}
+    rows = differences(workspace.paths, params, least=arguments.least)
+    result = {
+        "name": arguments.name,
+        "split_seed": arguments.split_seed,
+        "set": arguments.set,
+        "seconds": seconds,
+        "arms": rows,
+    }
     with (ROOT / "results.jsonl").open("a") as file:
         file.write(json.dumps(result) + "\n")
     print(markdown(arguments.name, rows))

@@ -66,6 +66,8 @@ class TrainGeneratorLarge(Section):
     ema: float = Field(ge=0, lt=1)
     prediction: Literal["x0", "v"]
     start: Literal["previous", "base", "scratch"]
+    gradient_checkpointing: bool
+    compile: bool
 
 
 class TrainGeneratorSmall(Section):
@@ -80,6 +82,8 @@ class TrainGeneratorSmall(Section):
     ema: float = Field(ge=0, lt=1)
     prediction: Literal["x0", "v"]
     start: Literal["previous", "base", "scratch"]
+    gradient_checkpointing: bool
+    compile: bool
 
 
 class Synthesize(Section):
@@ -112,6 +116,7 @@ class TrainSegmenter(Section):
     architecture: str
     encoder: str
     encoder_weights: str
+    start: Literal["base", "scratch"]
     encoder_depth: int = Field(ge=3, le=5)
     decoder_channels: tuple[int, ...]
     arms: tuple[Literal["real_only", "copy_paste", "perlin", "defect_gen"], ...] = Field(min_length=1)
@@ -158,6 +163,7 @@ class Params(Section):
     build_generation: BuildGeneration
     train_generator_large: TrainGeneratorLarge
     train_generator_small: TrainGeneratorSmall
+    train_inspector: TrainInspector
     synthesize: Synthesize
     curate: Curate
     train_segmenter: TrainSegmenter

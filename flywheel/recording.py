@@ -74,6 +74,7 @@ def _output(ws: Workspace, section: str, arm: str) -> Path:
         "build_generation": ws.paths.generation,
         "train_generator_large": ws.paths.generator_large,
         "train_generator_small": ws.paths.generator_small,
+        "train_inspector": ws.paths.inspector,
         "synthesize": ws.paths.synthetic,
         "curate": ws.paths.curated,
         "evaluate": ws.paths.evaluation,

@@ -6,7 +6,9 @@ Functions are imported when they run, so that no command waits for libraries tha
 from collections.abc import Callable
 from typing import Any
 
+from flywheel.errors import ConfigError
 from flywheel.files import write_json
+from flywheel.launch import leads, process_count
 from flywheel.params import Params
 from flywheel.paths import Paths
 
@@ -29,6 +31,18 @@ def train_generator_small(paths: Paths, params: Params) -> Report:
     from flywheel.defect_gen.stages import train_generator_small as stage
 
     return stage(paths, params.train_generator_small, seed=params.seed)
+
+
+def train_inspector(paths: Paths, params: Params) -> Report:
+    from flywheel.defect_gen.train_inspector import train_inspector as stage
+
+    return stage(
+        paths,
+        params.train_inspector,
+        segmenter=params.train_segmenter,
+        tile=params.train_generator_small.tile,
+        seed=params.seed,
+    )
 
 
 def synthesize(paths: Paths, params: Params) -> Report:
@@ -62,12 +76,16 @@ STAGES: dict[str, Callable[..., Report]] = {
         build_generation,
         train_generator_large,
         train_generator_small,
+        train_inspector,
         synthesize,
         curate,
         train_segmenter,
         evaluate,
     )
 }
+
+
+SEVERAL_PROCESSES = ("train_generator_large", "train_generator_small")
 
 
 def stage_names(params: Params) -> list[str]:
@@ -87,8 +105,14 @@ def report_name(stage: str) -> str:
 
 
 def run_stage(stage: str, paths: Paths, params: Params) -> Report:
-    """Run one stage (`train_segmenter@ARM` for an arm) and write its report to metrics/."""
+    """Run one stage (`train_segmenter@ARM` for an arm) and write its report to metrics/.
+
+    Raises ConfigError when a launcher started several processes and the stage does not share its work.
+    """
     name, _, arm = stage.partition("@")
+    if process_count() > 1 and name not in SEVERAL_PROCESSES:
+        raise ConfigError(f"stage {stage} runs in one process, not in {process_count()}; start it without a launcher")
     report = STAGES[name](paths, params, **({"arm": arm} if arm else {}))
-    write_json(paths.metrics / f"{report_name(stage)}.json", report)
+    if leads():
+        write_json(paths.metrics / f"{report_name(stage)}.json", report)
     return report

@@ -1,4 +1,4 @@
-"""Commands around Defect-Gen that no stage needs."""
+"""Commands around the models that no stage needs."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,6 +41,23 @@ def pretrain_generator(
     }
     recipe = Recipe(steps, batch, large.tile if kind == "large" else small.crop, section.learning_rate, section.ema)
     report = pretrain(kind, shape, recipe, out, images=images, seed=seed, processes=processes)
+    print_json(report) if as_json else console.print(f"Wrote [bold]{out}[/]: loss {report['loss']:.3f}")
+
+
+def pretrain_segmenter(
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint; a killed run goes on there.")],
+    steps: Annotated[int, typer.Option(help="Steps of the optimiser.")] = 2500,
+    images: Annotated[int, typer.Option(help="Simulated images to learn from.")] = 6000,
+    batch: Annotated[int, typer.Option(help="Crops a step.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of images and training.")] = 0,
+    processes: Annotated[int, typer.Option(help="Processes that draw the images.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Make the segmenter's base checkpoint from simulated cloth and surfaces, in the shape of the cpu preset."""
+    from flywheel.segmenter.pretrain import pretrain
+
+    section = preset_params("cpu")[1].train_segmenter.model_copy(update={"steps": steps, "batch": batch})
+    report = pretrain(section, out, images=images, seed=seed, processes=processes)
     print_json(report) if as_json else console.print(f"Wrote [bold]{out}[/]: loss {report['loss']:.3f}")
 
 
@@ -91,5 +108,5 @@ def tune_switch(
 
 
 def register(app: typer.Typer) -> None:
-    for command in (pretrain_generator, tune_switch):
+    for command in (pretrain_generator, pretrain_segmenter, tune_switch):
         app.command()(command)

@@ -10,6 +10,7 @@ from flywheel.child import follow_leader
 from flywheel.cli.show import console, print_json
 from flywheel.data.classes import ClassTable
 from flywheel.errors import ConfigError
+from flywheel.launch import leads
 from flywheel.params import load_params
 from flywheel.paths import Paths
 from flywheel.stages import STAGES, run_stage
@@ -21,7 +22,8 @@ def _run(stage: str) -> None:
     paths = Paths(root)
     report = run_stage(stage, paths, load_params(paths.params))
     shown = {key: value for key, value in report.items() if isinstance(value, int | float | str)}
-    print(f"{stage}: " + ", ".join(f"{key} {value}" for key, value in shown.items()))
+    if leads():
+        print(f"{stage}: " + ", ".join(f"{key} {value}" for key, value in shown.items()))
 
 
 def synthesize_or_stage(
@@ -31,13 +33,14 @@ def synthesize_or_stage(
     classes: Annotated[str, typer.Option(help="Class names that every pair shows, joined by commas.")] = "",
     background: Annotated[Path | None, typer.Option(help="Folder of defect-free pictures to draw into.")] = None,
     mask: Annotated[Path | None, typer.Option(help="8-bit index mask (PNG) that every pair shows.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the pairs in px; default: the generators' tile.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the pairs on demand.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Draw image and mask pairs on demand into --out; without --out, stage synthesize of dvc.yaml."""
     if out is None:
-        if classes or background or mask:
-            raise ConfigError("--classes, --background and --mask draw pairs on demand; add --out DIR")
+        if classes or background or mask or size:
+            raise ConfigError("--classes, --background, --mask and --size draw pairs on demand; add --out DIR")
         _run("synthesize")
         return
     from flywheel.defect_gen.on_demand import draw_on_demand, read_backgrounds, read_mask, write_pairs
@@ -51,6 +54,7 @@ def synthesize_or_stage(
         classes=[name.strip() for name in classes.split(",") if name.strip()],
         backgrounds=read_backgrounds(background) if background else None,
         mask=read_mask(mask, ClassTable.load(ws.paths.classes)) if mask else None,
+        size=size,
         seed=seed,
     )
     result = write_pairs(out, drawn, table)

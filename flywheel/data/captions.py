@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from flywheel.data.axes import main_axis
 from flywheel.data.classes import BACKGROUND, IGNORE, ClassTable
 from flywheel.errors import ConfigError
 
@@ -154,13 +155,11 @@ def _region(rows: np.ndarray, columns: np.ndarray, height: int, width: int) -> R
 
 
 def _direction(rows: np.ndarray, columns: np.ndarray) -> str:
-    """Word for the long axis from the second moments (each pixel a unit square); empty when nearly as wide as long."""
-    row_var, column_var = rows.var() + 1 / 12, columns.var() + 1 / 12
-    covariance = ((rows - rows.mean()) * (columns - columns.mean())).mean()
-    middle, radius = (row_var + column_var) / 2, math.hypot((row_var - column_var) / 2, covariance)
-    if middle + radius < ELONGATED**2 * (middle - radius):
+    """Word for the long axis; empty when nearly as wide as long."""
+    ratio, radians = main_axis(rows, columns)
+    if ratio < ELONGATED:
         return ""
-    angle = abs(math.degrees(math.atan2(2 * covariance, column_var - row_var) / 2))  # 0 horizontal .. 90 vertical
+    angle = abs(math.degrees(radians))  # 0 horizontal .. 90 vertical
     return "horizontal" if angle < 22.5 else "vertical" if angle > 67.5 else "diagonal"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Filled:
 
     wish: Wish
     drawn: Drawn
-    scores: dict[str, float]
+    scores: dict[str, Any]
     reasons: tuple[str, ...]
 
     @property

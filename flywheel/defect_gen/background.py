@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from flywheel.data.classes import BACKGROUND, IGNORE
 from flywheel.defect_gen.encoding import RGB, decode, encode, multi_hot
-from flywheel.defect_gen.sampler import finish_layout
+from flywheel.defect_gen.sampler import DenoiserCall, finish_layout
 from flywheel.defect_gen.unet import Denoiser
 from flywheel.device import computes_in_bfloat16
 from flywheel.segmenter.dataset import Pair
@@ -39,29 +40,56 @@ def finish_pairs(
     *,
     finish_step: int,
     network_calls: int,
-    keep_masks: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, H, W, 3) and masks (N, H, W), uint8: each layout made real by `small` from `finish_step` down.
+) -> np.ndarray:
+    """Images (N, H, W, 3) uint8: each layout made real by `small` from `finish_step` down.
 
     layouts: tiles of equal size with the masks of the roughly placed defects. classes: wanted class indices of each.
-    keep_masks: the masks stay as they are, and only the picture is drawn to fit them.
-    A pair depends on its layout and its seed alone. Outside the drawing weight the pixels are the layout's own.
+    The masks stay as they are, and the picture is drawn to fit them: left to itself, the model takes a region of a few
+    pixels for background and erases it. A picture depends on its layout and its seed alone. Outside the drawing weight
+    its pixels are the layout's own.
+    """
+    images, masks = (np.stack(parts) for parts in zip(*layouts, strict=True))
+    weights = np.stack([drawing_weight(mask) for mask in masks])
+    noise = torch.stack([picture_noise(small, masks.shape[1:], torch.Generator().manual_seed(seed)) for seed in seeds])
+    return draw_inside(
+        small, small, images, masks, weights, classes, noise, finish_step=finish_step, network_calls=network_calls
+    )
+
+
+def picture_noise(model: Denoiser, size: Sequence[int], generator: torch.Generator) -> Tensor:
+    """(3 + C, H, W) standard normal."""
+    return torch.randn((model.std.shape[1], *size), generator=generator)
+
+
+def draw_inside(
+    small: Denoiser,
+    call: DenoiserCall,
+    images: np.ndarray,
+    masks: np.ndarray,
+    weights: np.ndarray,
+    classes: Sequence[Sequence[int]],
+    noise: Tensor,
+    *,
+    finish_step: int,
+    network_calls: int,
+) -> np.ndarray:
+    """Images (N, H, W, 3) uint8, drawn anew where `weights` (N, H, W) say so; elsewhere the given ones.
+
+    call: how `small` is asked, itself or in tiles. noise: (N, 3 + C, H, W), standard normal.
     """
     device = next(small.parameters()).device
-    images, masks = (np.stack(parts) for parts in zip(*layouts, strict=True))
     height, width = masks.shape[1:]
     unit = small.config.patch * 2 ** (len(small.config.channels) - 1)
     spare = ((0, 0), (0, -height % unit), (0, -width % unit))  # any size is filled up to whole patches
     images, masks = np.pad(images, (*spare, (0, 0)), "reflect"), np.pad(masks, spare, "reflect")
+    weights = np.pad(weights, spare, "reflect")
     x0 = encode(images, masks, len(small.config.classes) + 1)
-    noise = torch.stack([torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-    weights = np.stack([drawing_weight(mask) for mask in masks])[:, None]
-    inside: Tensor = torch.from_numpy(weights).expand(x0.shape).clone()
-    if keep_masks:
-        inside[:, RGB:] = 0
+    noise = F.pad(noise, (0, -width % unit, 0, -height % unit))
+    inside: Tensor = torch.from_numpy(weights)[:, None].expand(x0.shape).clone()
+    inside[:, RGB:] = 0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bfloat16(device)):
         drawn = finish_layout(
-            small,
+            call,
             x0.to(device),
             noise.to(device, memory_format=torch.channels_last),
             inside=inside.to(device),
@@ -70,7 +98,7 @@ def finish_pairs(
             network_calls=network_calls,
             limit=1.0,
         )
-    new_images, new_masks = decode(drawn)
-    kept = weights[:, 0] == 0
-    new_images[kept], new_masks[kept] = images[kept], masks[kept]
-    return new_images[:, :height, :width], new_masks[:, :height, :width]
+    pictures = decode(drawn)[0]
+    kept = weights == 0
+    pictures[kept] = images[kept]
+    return pictures[:, :height, :width]

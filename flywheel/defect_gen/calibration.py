@@ -13,6 +13,8 @@ TILES_PER_IMAGE = 4  # of each defect image ...
 MOST_TILES = 256  # ... up to this many in all
 LEAST_IMAGES = 3  # with a class, below which its quantile would be an accident
 LEAST_SEPARATION = 0.75  # of right and wrong masks; below it the inspector does not know the class well enough
+CHANCE = 0.5  # separation of two sets that are alike
+SURE = 1.645  # standard deviations above chance: a class that is not known gets there once in twenty times
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,24 @@ class Judged:
 
 @dataclass(frozen=True)
 class Calibration:
-    """rule: the figure that counts. thresholds: by class, for those that can be judged. classes: what was measured."""
+    """rule: the figure that counts. thresholds: by class, for those that can be judged. classes: what was measured.
+
+    not_judged: class -> why it has no threshold.
+    """
 
     rule: str
     thresholds: dict[int, float]
     classes: dict[int, dict]
+    not_judged: dict[int, str]
+
+
+def least_separation(images: int) -> float:
+    """Separation of right and wrong masks from which a class seen in `images` images is surely known.
+
+    The tiles of an image are no independent witnesses, so its images count: between two samples of n values that are
+    alike, the area under the curve has the standard deviation sqrt((2 n + 1) / (12 n^2)) (Mann and Whitney 1947).
+    """
+    return max(LEAST_SEPARATION, CHANCE + SURE * float(np.sqrt((2 * images + 1) / (12 * images**2))))
 
 
 def judge_tiles(
@@ -72,8 +87,10 @@ def calibrate(
     """
     right: dict[int, list[tuple[int, Agreement]]] = {}
     wrong: dict[int, list[Agreement]] = {}
+    shown: set[int] = set()
     for place, tile in enumerate(tiles):
         for index in visible_classes(tile.mask):
+            shown.add(index)
             if not knows(tile.image, index):
                 continue
             right.setdefault(index, []).append((tile.image, agreement(tile.answer, tile.mask, index)))
@@ -84,12 +101,25 @@ def calibrate(
     told = [row["separation"] for row in measured.values() if row["separation"]]
     rule = max(RULES, key=lambda name: float(np.mean([row[name] for row in told]))) if told else RULES[0]
     thresholds = {}
+    not_judged = dict.fromkeys(sorted(shown - set(right)), "learnt by no model that has not seen its images")
     for index, row in measured.items():
-        fit = row["images"] >= LEAST_IMAGES and row["separation"].get(rule, 0) >= LEAST_SEPARATION
-        if judge and fit:
+        why = _not_judged(row, rule) if judge else "one model learnt from all images"
+        if why:
+            not_judged[index] = why
+        else:
             values = [getattr(value, rule) for _, value in right[index]]
-            thresholds[index] = round(float(np.quantile(values, quantile)), 4)
-    return Calibration(rule, thresholds, measured)
+            row["threshold"] = thresholds[index] = round(float(np.quantile(values, quantile)), 4)
+    return Calibration(rule, thresholds, measured, not_judged)
+
+
+def _not_judged(row: dict, rule: str) -> str:
+    """Why a class can get no threshold, or ""."""
+    if row["images"] < LEAST_IMAGES:
+        return f"shown by {row['images']} images, fewer than {LEAST_IMAGES}"
+    if not row["separation"]:
+        return "shown by one group only"
+    found, least = row["separation"][rule], least_separation(row["images"])
+    return "" if found >= least else f"separation {found:.2f}, below {least:.2f}"
 
 
 def _another(tiles: Sequence[Judged], groups: Sequence[str], place: int, index: int) -> Judged | None:

@@ -135,14 +135,6 @@ class CropSource:
         return corner[0], corner[1]
 
 
-def windows_of(
-    images: np.ndarray, masks: np.ndarray, side: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A window of `side` px from each tile (N, H, W, 3), (N, H, W); half of the defect tiles' around a defect pixel."""
-    found = [CropSource([image], [mask], side).draw(rng) for image, mask in zip(images, masks, strict=True)]
-    return np.stack([image for image, _ in found]), np.stack([mask for _, mask in found])
-
-
 def combinations_seen(masks: np.ndarray) -> dict[str, int]:
     """How many of the tiles (N, H, W) show each combination of classes; key: class indices joined by '|'."""
     counts = Counter("|".join(str(index) for index in visible_classes(mask)) for mask in masks)

@@ -31,7 +31,8 @@ def curate(paths: Paths, params: Curate, *, seed: int) -> dict:
 
     A generator copies what it saw, and it saw random crops, so no list of them is complete: each pair is compared with
     TILES_PER_IMAGE fresh crops of every real training image and their mirror images, and with the pairs accepted
-    before it. Also writes accepted.png and rejected.png for people.
+    before it: two that look alike are copies, unless they were drawn into the same real background and their defects
+    differ. Also writes accepted.png and rejected.png for people. Raises ModelError when the inspector is missing.
     """
     index = _index(paths)
     classes = ClassTable.load(paths.generation / "classes.json")
@@ -39,18 +40,21 @@ def curate(paths: Paths, params: Curate, *, seed: int) -> dict:
     verdicts: list[Verdict] = []
     if samples:
         judge = PairJudge.load(paths, params, seed=seed, side=samples[0].image.shape[0])
-        accepted: list[int] = []
+        accepted: list[Sample] = []
+        codes: list[int] = []
         for sample in progress(samples, "curate", total=len(samples)):
             assert sample.mask is not None
             verdict = judge.check(sample.image, sample.mask, _wanted(sample, classes), sample.parents)
             code = perceptual_hash(sample.image)
-            nearest = int(distances(code, np.array(accepted, np.uint64)).min(initial=64))
-            scores = verdict.scores | {"bits_to_synthetic": nearest}
+            bits = distances(code, np.array(codes, np.uint64))
+            scores = verdict.scores | {"bits_to_synthetic": int(bits.min(initial=64))}
             reason = verdict.reason
-            if not reason and nearest <= params.duplicate_distance:
+            alike = [accepted[place] for place in np.flatnonzero(bits <= params.duplicate_distance)]
+            if not reason and alike and (not sample.parents or judge.repeats(sample, alike)):
                 reason = "copy of a synthetic image"
             if not reason:
-                accepted.append(code)
+                accepted.append(sample)
+                codes.append(code)
             verdicts.append(Verdict(reason, scores))
     reasons = [_named(verdict.reason, classes) for verdict in verdicts]
     _write_grids(paths, samples, reasons, classes)
@@ -121,14 +125,18 @@ def _write_grids(paths: Paths, samples: list[Sample], reasons: list[str], classe
 
 
 def _report(samples: list[Sample], reasons: list[str], classes: ClassTable) -> dict:
+    """short: pairs that were wanted with a class and are not there, since every attempt was rejected."""
     kept = [sample for sample, reason in zip(samples, reasons, strict=True) if not reason]
     accepted = Counter(name for sample in kept for name in sample.scores["wanted"])
-    made = Counter(name for sample in samples for name in sample.scores["wanted"])
+    wanted = Counter(name for sample in samples for name in sample.scores["wanted"])
     return {
         "made": len(samples),
         "accepted": len(kept),
         "rejected": len(samples) - len(kept),
         "reasons": dict(sorted(Counter(reason for reason in reasons if reason).items())),
-        "accepted_per_class": {name: accepted[name] for name in classes.names if made[name]},
-        "made_per_class": {name: made[name] for name in classes.names if made[name]},
+        "classes": {
+            name: {"wanted": wanted[name], "accepted": accepted[name], "short": wanted[name] - accepted[name]}
+            for name in classes.names
+            if wanted[name]
+        },
     }

@@ -1,6 +1,8 @@
 """Why a synthetic pair is rejected: one pure check per reason, against what real tiles are like."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,16 +34,19 @@ class RealTiles:
     """What tiles of real training images are like.
 
     largest: class -> area in px above which a synthetic one is rejected. ranges: (low, high) of each of ASPECTS.
-    hashes: (N,) uint64, of the tiles and their mirror images.
+    hashes: (N,) uint64, of the tiles and their mirror images. together: the sets of classes that real images show.
     """
 
     largest: dict[int, float]
     ranges: tuple[tuple[float, float], ...]
     hashes: np.ndarray
+    together: frozenset[frozenset[int]]
 
     @classmethod
-    def of(cls, images: np.ndarray, masks: np.ndarray, area_quantile: float) -> "RealTiles":
-        """From tiles (N, S, S, 3) and (N, S, S), uint8."""
+    def of(
+        cls, images: np.ndarray, masks: np.ndarray, area_quantile: float, *, whole: Iterable[np.ndarray]
+    ) -> "RealTiles":
+        """From tiles (N, S, S, 3) and (N, S, S), uint8. whole: masks of the images that the tiles were cut from."""
         areas: dict[int, list[int]] = {}
         for mask in masks:
             for index, area in class_areas(mask).items():
@@ -53,6 +58,7 @@ class RealTiles:
             largest={index: OVERSIZE * float(np.quantile(values, area_quantile)) for index, values in areas.items()},
             ranges=tuple((float(bottom), float(top)) for bottom, top in zip(low - room, high + room, strict=True)),
             hashes=np.array([code for image in images for code in mirrored_hashes(image)], np.uint64),
+            together=frozenset(frozenset(class_areas(mask)) for mask in whole),
         )
 
 
@@ -61,7 +67,7 @@ class Verdict:
     """reason: empty when accepted. scores: the figures that the checks looked at."""
 
     reason: str
-    scores: dict[str, float]
+    scores: dict[str, Any]
 
 
 def judge(
@@ -76,13 +82,14 @@ def judge(
     """Check one pair; the first rule that it breaks is its reason.
 
     drawn_into_real: the background is a real image's on purpose, so it may look like one. Reasons: "empty",
-    "missing CLASS", "unasked CLASS", "too large CLASS", "mean|contrast|detail out of range", "copy of a real image".
+    "missing CLASS", "unasked CLASS", "too large CLASS", "classes never seen together",
+    "mean|contrast|detail out of range", "copy of a real image".
     """
     areas = class_areas(mask)
     values = aspects(image)
     code = perceptual_hash(image)
     to_real = int(distances(code, real.hashes).min(initial=64))
-    scores: dict[str, float] = {name: round(value, 3) for name, value in zip(ASPECTS, values, strict=True)}
+    scores: dict[str, Any] = {name: round(value, 3) for name, value in zip(ASPECTS, values, strict=True)}
     scores["bits_to_real"] = to_real
     reason = _mask_reason(areas, wanted, real, params) or next(
         (
@@ -109,4 +116,7 @@ def _mask_reason(areas: dict[int, int], wanted: tuple[int, ...], real: RealTiles
             return f"unasked class {index}"
         if area > real.largest.get(index, np.inf):
             return f"too large class {index}"
+    shown = {index for index, area in areas.items() if area >= params.min_area}
+    if not shown <= set(wanted) and not any(shown <= known for known in real.together):
+        return "classes never seen together"
     return ""

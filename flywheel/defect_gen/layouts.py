@@ -6,14 +6,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from flywheel.data.axes import main_axis
 from flywheel.data.classes import BACKGROUND
 from flywheel.defect_gen.crops import cut
 from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.paste import Piece, cut_pieces, paste
 
 SIZES = 1.4  # a warped defect is up to this much larger or smaller than its parent
-TURN = 20.0  # degrees; more would make another class of a thread defect
-BEND = 0.12  # of the piece's diagonal: standard deviation of the elastic displacement
+TURN = (3.0, 20.0)  # degrees: a defect is turned by as much as its class's directions spread, within these
+BEND = 0.12  # of the piece's diagonal: standard deviation of the elastic displacement ...
+STRAIGHT = 0.25  # ... times this for elongated classes: a broken pick or a scratch is straight
+ELONGATED = 5.0  # ratio of a region's axes (square root of its moments') from which it is a thread, a scratch, a crack
 CONTRAST = (0.75, 1.3)  # factor of the piece's difference from its surroundings
 TRIES = 12  # windows of a defect image looked at for one without a defect
 
@@ -26,13 +29,38 @@ class Layout:
     parents: tuple[str, ...]
 
 
-def warped(piece: Piece, rng: np.random.Generator) -> Piece:
-    """The piece mirrored, turned by at most TURN, scaled along each axis, bent elastically and changed in contrast."""
+@dataclass(frozen=True)
+class Limits:
+    """How far defects of a class may be warped. turn: degrees; bend: as BEND."""
+
+    turn: float = TURN[1]
+    bend: float = BEND
+
+
+WIDE = Limits()
+
+
+def warp_limits(masks: Sequence[np.ndarray]) -> Limits:
+    """From the regions of a class, (h, w) bool each: elongated ones keep their direction and stay nearly straight.
+
+    The turn is the circular standard deviation of their main axes, which are the same after half a turn (Mardia & Jupp,
+    Directional Statistics, sec. 2.3).
+    """
+    ratios, angles = zip(*(main_axis(*np.nonzero(mask)) for mask in masks), strict=True)
+    if np.median(ratios) < ELONGATED:
+        return WIDE
+    alike = np.abs(np.mean(np.exp(2j * np.array(angles)), where=np.array(ratios) >= ELONGATED))
+    spread = np.rad2deg(np.sqrt(-2 * np.log(max(alike, 1e-9))) / 2)
+    return Limits(float(np.clip(spread, *TURN)), BEND * STRAIGHT)
+
+
+def warped(piece: Piece, rng: np.random.Generator, limits: Limits = WIDE) -> Piece:
+    """The piece mirrored, turned, scaled along each axis, bent elastically and changed in contrast."""
     flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(2))
     residual, mask = (np.ascontiguousarray(array[flips]) for array in (piece.residual, piece.mask))
     height, width = mask.shape
     scales = np.exp(rng.uniform(-np.log(SIZES), np.log(SIZES), 2))
-    angle = np.deg2rad(rng.uniform(-TURN, TURN))
+    angle = np.deg2rad(rng.uniform(-limits.turn, limits.turn))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scales
     box = np.abs(turn) @ np.array([height, width])
     size = np.ceil(box).astype(int)
@@ -42,7 +70,7 @@ def warped(piece: Piece, rng: np.random.Generator) -> Piece:
     down, across = rows - (size[0] - 1) / 2, columns - (size[1] - 1) / 2
     y = back[0, 0] * down + back[0, 1] * across + (height - 1) / 2
     x = back[1, 0] * down + back[1, 1] * across + (width - 1) / 2
-    reach = BEND * np.hypot(height, width) / 2
+    reach = limits.bend * np.hypot(height, width) / 2
     coarse = rng.normal(0, reach, (2, 4, 4)).astype(np.float32)
     shift = [cv2.resize(field, (int(size[1]), int(size[0])), interpolation=cv2.INTER_CUBIC) for field in coarse]
     x, y = (np.asarray(at, np.float32) for at in (x + shift[0], y + shift[1]))
@@ -52,19 +80,28 @@ def warped(piece: Piece, rng: np.random.Generator) -> Piece:
 
 
 class LayoutSource:
-    """Real defects and real backgrounds of the training images; draws layouts of `side` px."""
+    """Real defects and real backgrounds of the training images; draws layouts."""
 
     def __init__(
-        self, pairs: Sequence[Pair], ids: Sequence[str], side: int, backgrounds: Mapping[str, np.ndarray] | None = None
+        self,
+        pairs: Sequence[Pair],
+        ids: Sequence[str],
+        side: int | None,
+        backgrounds: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """backgrounds: further defect-free pictures by id, (H, W, 3) uint8; without any defect-free picture the defect
-        images serve, and windows without a defect are looked for."""
+        """side: px of the layouts, None for whole backgrounds whatever their size. backgrounds: further defect-free
+        pictures by id, (H, W, 3) uint8; without any defect-free picture the defect images serve, and windows without a
+        defect are looked for.
+        """
         self.side = side
         self.pieces: dict[int, list[tuple[Piece, str]]] = {}
         for pair, name in zip(pairs, ids, strict=True):
             for piece in cut_pieces(pair):
                 for index in sorted(set(np.unique(piece.mask).tolist()) - {BACKGROUND}):
                     self.pieces.setdefault(index, []).append((piece, name))
+        self.limits = {
+            index: warp_limits([piece.mask == index for piece, _ in pieces]) for index, pieces in self.pieces.items()
+        }
         given = [
             (Pair(image, np.zeros(image.shape[:2], np.uint8)), name) for name, image in (backgrounds or {}).items()
         ]
@@ -72,12 +109,14 @@ class LayoutSource:
         self.backgrounds = given or clean or list(zip(pairs, ids, strict=True))
 
     def background(self, rng: np.random.Generator) -> tuple[Pair, str]:
-        """A tile, of defect-free windows the first found, else the one with the fewest defect pixels."""
+        """A window or a whole picture: the first found without a defect, else that with the fewest defect pixels."""
         best: tuple[int, Pair, str] | None = None
         for _ in range(TRIES):
             pair, name = self.backgrounds[rng.integers(len(self.backgrounds))]
-            top, left = (int(rng.integers(max(length - self.side, 0) + 1)) for length in pair.mask.shape)
-            tile = Pair(cut(pair.image, top, left, self.side), cut(pair.mask, top, left, self.side))
+            tile = pair
+            if self.side is not None:
+                top, left = (int(rng.integers(max(length - self.side, 0) + 1)) for length in pair.mask.shape)
+                tile = Pair(cut(pair.image, top, left, self.side), cut(pair.mask, top, left, self.side))
             defect = int((tile.mask != BACKGROUND).sum())
             if best is None or defect < best[0]:
                 best = (defect, tile, name)
@@ -95,12 +134,12 @@ class LayoutSource:
             if not choices:
                 continue
             piece, parent = choices[rng.integers(len(choices))]
-            moved = warped(piece, rng) if warp else piece
+            moved = warped(piece, rng, self.limits[index]) if warp else piece
             if not moved.mask.any():  # a speck of a few pixels can vanish in the warp
                 moved = piece
             rows, columns = np.nonzero(moved.mask)
             anchor = int(rng.integers(len(rows)))
-            row, column = (int(at) for at in rng.integers(self.side // 8, self.side - self.side // 8, 2))
+            row, column = (int(rng.integers(length // 8, length - length // 8)) for length in tile.mask.shape)
             tile = paste(tile, moved, row - int(rows[anchor]), column - int(columns[anchor]))
             parents.append(parent)
         return Layout(tile, tuple(dict.fromkeys(parents)))

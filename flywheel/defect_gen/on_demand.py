@@ -11,8 +11,8 @@ import numpy as np
 
 from flywheel.data.classes import BACKGROUND, ClassTable
 from flywheel.data.sample import check_mask, decode_png, encode_png, pixel_id
-from flywheel.defect_gen.background import finish_pairs
-from flywheel.defect_gen.layouts import LayoutSource
+from flywheel.defect_gen.large_pictures import finish_picture
+from flywheel.defect_gen.layouts import Layout, LayoutSource
 from flywheel.defect_gen.painter import Drawn, Painter
 from flywheel.defect_gen.wishes import Wish
 from flywheel.device import prepare_cpu
@@ -20,6 +20,7 @@ from flywheel.errors import ConfigError, DataInvalid
 from flywheel.files import write_bytes, write_text
 from flywheel.params import Synthesize
 from flywheel.paths import Paths
+from flywheel.progress import progress
 from flywheel.segmenter.dataset import Pair
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -59,61 +60,67 @@ def draw_on_demand(
     classes: Sequence[str] = (),
     backgrounds: dict[str, np.ndarray] | None = None,
     mask: np.ndarray | None = None,
+    size: int | None = None,
     seed: int = 0,
 ) -> tuple[list[Drawn], ClassTable]:
     """`count` pairs from the workspace's generators.
 
     classes: names wanted in every pair; without any, the classes take turns. backgrounds: defect-free pictures by name
-    that the defects are drawn into, in place of the training images. mask: (H, W) class indices that every pair shows
-    exactly, its size the pair's. Raises ConfigError for options that exclude each other or do not fit.
+    that the defects are drawn into, in place of the training images; a pair is as large as its picture. mask: (H, W)
+    class indices that every pair shows exactly, its size the pair's. size: px, side of the other pairs, by default the
+    generators' tile. Raises ConfigError for options that exclude each other or do not fit.
     """
     if count < 1:
         raise ConfigError(f"--count {count}: at least 1 pair must be asked for")
     if mask is not None and classes:
         raise ConfigError("--mask says which classes are wanted; leave --classes away")
+    if size is not None and (mask is not None or backgrounds):
+        raise ConfigError("--mask and --background bring a size of their own; leave --size away")
     prepare_cpu()
     painter = Painter.load(paths)
+    tile = painter.small.config.tile
+    if size is not None and size < tile:
+        raise ConfigError(f"--size {size} is below {tile} px, the generators' tile; leave --size away or enlarge it")
     table = ClassTable(painter.classes)
     known = [table.index(name) for name in classes]
     if mask is None and backgrounds is None:
-        products = list(painter.layouts)
+        products = list(dict.fromkeys(painter.real.products))
         wishes = [
             Wish(slot, tuple(sorted(known)) or (1 + slot % len(table),), products[slot % len(products)]).tried(seed, 0)
             for slot in range(count)
         ]
+        if size is not None and size != tile:
+            return _draw_large(painter, wishes, size, params), table
         blocks = [wishes[at : at + params.batch] for at in range(0, count, params.batch)]
         return [drawn for block in blocks for drawn in painter.draw_block(block, params)], table
     pairs = [Pair(*both) for both in zip(painter.real.images, painter.real.masks, strict=True)]
-    side = painter.small.config.tile
-    source = LayoutSource(pairs, painter.real.ids, side, backgrounds)
-    drawn = [
-        _draw_one(painter, source, params, known or [1 + slot % len(table)], mask, np.random.default_rng([seed, slot]))
-        for slot in range(count)
-    ]
+    source = LayoutSource(pairs, painter.real.ids, None, backgrounds)
+    drawn = []
+    for slot in progress(range(count), "pairs", total=count):
+        rng = np.random.default_rng([seed, slot])
+        layout = source.draw(known or [1 + slot % len(table)], rng) if mask is None else source.fill(mask, rng)
+        drawn.append(_finished(painter, layout, int(rng.integers(2**62)), params))
     return drawn, table
 
 
-def _draw_one(
-    painter: Painter,
-    source: LayoutSource,
-    params: Synthesize,
-    classes: Sequence[int],
-    mask: np.ndarray | None,
-    rng: np.random.Generator,
-) -> Drawn:
-    layout = source.draw(classes, rng) if mask is None else source.fill(mask, rng)
-    wanted = tuple(int(index) for index in np.unique(layout.pair.mask) if index != BACKGROUND)
-    seeds = [int(rng.integers(2**62))]
-    images, masks = finish_pairs(
-        painter.small,
-        [layout.pair],
-        [wanted],
-        seeds,
-        finish_step=params.finish_step,
-        network_calls=params.finish_calls,
-        keep_masks=mask is not None,
-    )
-    return Drawn(images[0], masks[0], layout.parents, {"seed": seeds[0]})
+def _draw_large(painter: Painter, wishes: Sequence[Wish], side: int, params: Synthesize) -> list[Drawn]:
+    """Pairs of `side` px, in the layout that params ask for."""
+    if params.layout == "drawn":
+        return [
+            painter.draw_picture(wish, (side, side), params) for wish in progress(wishes, "pairs", total=len(wishes))
+        ]
+    sources = {product: painter.layout_source(product, side) for product in {wish.product for wish in wishes}}
+    drawn = []
+    for wish in progress(wishes, "pairs", total=len(wishes)):
+        rng = np.random.default_rng([wish.seed, 1])
+        layout = sources[wish.product].draw(wish.classes, rng, warp=params.layout == "warped")
+        drawn.append(_finished(painter, layout, wish.seed, params))
+    return drawn
+
+
+def _finished(painter: Painter, layout: Layout, seed: int, params: Synthesize) -> Drawn:
+    image = finish_picture(painter.small, layout.pair, seed, params=params)
+    return Drawn(image, layout.pair.mask, layout.parents, {"seed": seed})
 
 
 def write_pairs(out: Path, drawn: Sequence[Drawn], classes: ClassTable) -> dict:

@@ -11,6 +11,7 @@ import torch
 from flywheel.defect_gen.background import finish_pairs
 from flywheel.defect_gen.crops import TrainingSet
 from flywheel.defect_gen.encoding import decode, multi_hot
+from flywheel.defect_gen.large_pictures import draw_picture
 from flywheel.defect_gen.layouts import LayoutSource
 from flywheel.defect_gen.model_folder import load_denoiser, read_config
 from flywheel.defect_gen.sampler import sample_switched
@@ -68,13 +69,19 @@ class Painter:
     @cached_property
     def layouts(self) -> dict[str, LayoutSource]:
         """Real defects and backgrounds of each product."""
-        pairs = [Pair(*both) for both in zip(self.real.images, self.real.masks, strict=True)]
-        found = {}
-        for product in dict.fromkeys(self.real.products):
-            own = [number for number, name in enumerate(self.real.products) if name == product]
-            ids = [self.real.ids[number] for number in own]
-            found[product] = LayoutSource([pairs[number] for number in own], ids, self.small.config.tile)
-        return found
+        products = dict.fromkeys(self.real.products)
+        return {product: self.layout_source(product, self.small.config.tile) for product in products}
+
+    def layout_source(self, product: str, side: int) -> LayoutSource:
+        """Real defects of a product, and its backgrounds in windows of `side` px."""
+        own = [number for number, name in enumerate(self.real.products) if name == product]
+        pairs = [Pair(self.real.images[number], self.real.masks[number]) for number in own]
+        return LayoutSource(pairs, [self.real.ids[number] for number in own], side)
+
+    def draw_picture(self, wish: Wish, size: tuple[int, int], params: Synthesize) -> Drawn:
+        """A pair of (height, width) px from noise; larger than the tile, it is drawn in blended tiles."""
+        image, mask = draw_picture(self.large, self.small, wish.classes, wish.seed, size=size, params=params)
+        return self._cleaned(image, mask)
 
     def _finished(self, wishes: Sequence[Wish], params: Synthesize) -> list[Drawn]:
         """Background mode: a real defect, warped or as it is, on a real background, made real by the small model."""
@@ -84,7 +91,7 @@ class Painter:
             )
             for wish in wishes
         ]
-        images, masks = finish_pairs(
+        images = finish_pairs(
             self.small,
             [layout.pair for layout in layouts],
             [wish.classes for wish in wishes],
@@ -94,8 +101,8 @@ class Painter:
         )
         scores = {"layout": params.layout}
         return [
-            Drawn(image, mask, layout.parents, dict(scores))
-            for image, mask, layout in zip(images, masks, layouts, strict=True)
+            Drawn(image, layout.pair.mask, layout.parents, dict(scores))
+            for image, layout in zip(images, layouts, strict=True)
         ]
 
     def _drawn(self, wishes: Sequence[Wish], params: Synthesize) -> list[Drawn]:

@@ -1,149 +1,241 @@
-"""Is a drawn defect a copy of a real one? Its surroundings, piece by piece, against those of all real defects.
+"""Is a drawn defect a copy of a real one: the same shape at the same place of the same background?
 
-A descriptor is a window of WINDOW px around a defect's pixel, halved in size and grey. Two are compared by their
-correlation over the defect and a margin alone: what lies further out is background, which a pair drawn into a real
-picture shares with that picture on purpose.
+Windows of a pair that lie across its defects' outlines are looked for in the surroundings of real defects, at every
+shift and in mirror images. What counts is how well the two masks cover each other there, and how well the two
+backgrounds correlate. So a real defect that was warped, or placed into another background, is no copy, and one that
+the model only gave another texture is.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from flywheel.data.classes import BACKGROUND, IGNORE
 
-WINDOW = 24  # px, side of a descriptor
-SHRUNK = 12  # px, its side after halving
-MARGIN = 4  # px around the defect that count with it
-STRIDE = 2  # px between real windows: each window of a copy then lies within one pixel of one of them
-CENTRES = 6  # places looked at in a pair, each at four offsets that cover the stride
-OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))
-MOST_OF_AN_IMAGE = 600  # windows kept; 86 kB
-MOST_SEARCHED = 4000  # windows looked through for a pair without parents; its cost grows with them
-MOST_CALIBRATED = 128  # real images whose nearest others give the threshold
+WINDOW = 48  # px, side of what is looked for: a small defect in its background, a piece of outline of a large one
+PLACES = 4  # windows of a pair, spread over the outlines of its defects
+MARGIN = 6  # px around a defect that do not count as background: a model that draws the defect draws there too
+LARGEST = 512  # px, side of the surroundings kept of one defect; of larger ones a random piece
+MOST_SEARCHED = 2_000_000  # px of surroundings looked through for a pair without parents; its cost grows with them
+MOST_CALIBRATED = 32  # real images whose nearest others give the threshold
 HALFWAY = 0.5  # from the most alike of different real images to an identical one
-FLAT = 1e-3  # grey levels squared; a window of less variance has no pattern to compare
+UNCALIBRATED = 0.95  # threshold where no two groups can be compared; copies reach it (docs/curation.md)
+LEAST_BACKGROUND = 0.1  # of a window; when it has less, all of it is compared
+SMOOTHED = 1.0  # px; the finest noise, which a model draws anew, does not count
+FLAT = 0.05  # grey levels squared; a background of less variance has no pattern
 
 
-@dataclass(frozen=True)
+class Patch(NamedTuple):
+    """Surroundings of a real defect. owner: id of its image. grey and defect (0 or 1): (H, W) uint8."""
+
+    owner: str
+    grey: np.ndarray
+    defect: np.ndarray
+
+
+class Nearest(NamedTuple):
+    """likeness: 0..1, 1 for the same pixels. owner: id of the most alike real image, "" when none is alike at all."""
+
+    likeness: float
+    owner: str
+
+
+class _View(NamedTuple):
+    """A window of a pair, float32. kernel: weight times grey less its weighted mean; spread: its weighted variance."""
+
+    defect: np.ndarray
+    weight: np.ndarray
+    kernel: np.ndarray
+    spread: float
+
+
 class DefectPatches:
-    """Descriptors around real defects.
+    """Surroundings of real defects that pairs are compared with. Nothing in it changes, so threads may share one."""
 
-    windows: (N, 144) uint8 grey. owners: (N,) image numbers. ids: by image. searched: (N,) bool, a random part that a
-    pair without known parents is compared with; of a large data set it misses some copies.
-    """
-
-    windows: np.ndarray
-    owners: np.ndarray
-    ids: tuple[str, ...]
-    searched: np.ndarray
+    def __init__(self, patches: Sequence[Patch], window: int) -> None:
+        """patches: in the order in which they are searched. window: px, side of what is looked for in them."""
+        self.patches, self.window = tuple(patches), window
 
     @classmethod
     def of(
-        cls, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], ids: Sequence[str], *, seed: int
+        cls, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], ids: Sequence[str], *, side: int, seed: int
     ) -> "DefectPatches":
-        """From real images of any size, uint8; of one with too many windows a random part is kept."""
+        """From real images of any size, uint8. side: px of the pairs that will be compared with them."""
         rng = np.random.default_rng(seed)
-        windows, owners = [], []
-        for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            pixels = _defect_pixels(mask)
-            centres = pixels[((pixels % STRIDE) == 0).all(axis=1)]
-            if len(centres) > MOST_OF_AN_IMAGE:
-                centres = centres[np.sort(rng.choice(len(centres), MOST_OF_AN_IMAGE, replace=False))]
-            padded = _padded_grey(image)
-            windows += [_descriptor(padded, row, column) for row, column in centres]
-            owners += [number] * len(centres)
-        searched = np.zeros(len(owners), bool)
-        searched[rng.permutation(len(owners))[:MOST_SEARCHED]] = True
-        grey = np.rint(np.array(windows)).astype(np.uint8).reshape(len(owners), SHRUNK * SHRUNK)
-        return cls(grey, np.array(owners, int), tuple(ids), searched)
+        window = min(WINDOW, side)
+        found = [
+            Patch(name, grey, defect)
+            for image, mask, name in zip(images, masks, ids, strict=True)
+            for grey, defect in _surroundings(image, mask, window, rng)
+        ]
+        return cls([found[place] for place in rng.permutation(len(found))], window)
 
-    def likeness(
+    def nearest(
         self, image: np.ndarray, mask: np.ndarray, *, only: Collection[str] = (), without: Collection[str] = ()
-    ) -> float:
-        """How like its nearest real windows a pair's defect is: mean correlation over CENTRES places, -1..1.
+    ) -> Nearest:
+        """The real image whose defects a pair repeats most.
 
-        image: (H, W, 3) uint8, mask: (H, W) uint8; mirror images count as well. only: ids of the images compared with,
-        all when empty; without: ids left out. 0 when there is nothing to compare, or no pattern in it.
+        Its likeness is the mean over PLACES windows of the best match's: the smaller of the IoU of the two masks and
+        the correlation of the two backgrounds. image: (H, W, 3) uint8. mask: (H, W) uint8. only: ids of the images
+        compared with; when empty all, as far as MOST_SEARCHED reaches, so that of a large data set some copies are
+        missed. without: ids left out.
         """
-        chosen = [name not in without and (not only or name in only) for name in self.ids]
-        rows = np.array(chosen, bool)[self.owners]
-        windows = self.windows[rows if only else rows & self.searched].astype(np.float32)
-        pixels = _defect_pixels(mask)
-        if not len(windows) or not len(pixels):
-            return 0.0
-        centres = pixels[np.linspace(0, len(pixels) - 1, min(CENTRES, len(pixels))).round().astype(int)]
-        grey, near = _padded_grey(image), np.pad(_near_defect(mask), (WINDOW // 2, WINDOW // 2 + 1))
-        queries, weights = [], []
-        for row, column in centres:
-            for down, across in OFFSETS:
-                view = _descriptor(grey, row + down, column + across).reshape(SHRUNK, SHRUNK)
-                weight = _descriptor(near, row + down, column + across).reshape(SHRUNK, SHRUNK)
-                for flip in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-                    queries.append(view[:: flip[0], :: flip[1]].ravel())
-                    weights.append(weight[:: flip[0], :: flip[1]].ravel())
-        best = _correlations(np.stack(queries), np.stack(weights), windows).max(axis=1)
-        return float(best.reshape(len(centres), -1).max(axis=1).mean())
+        places = _views(image, mask, self.window)
+        best = Nearest(0.0, "")
+        for owner, patches in self._chosen(only, without).items() if places else ():
+            covers = [[[_cover(view, patch) for patch in patches] for view in views] for views in places]
+            bound = np.mean([max(cover.max() for row in rows for cover in row) for rows in covers])
+            if bound <= best.likeness:
+                continue  # the masks alone are less alike
+            likeness = float(np.mean([_best(views, patches, rows) for views, rows in zip(places, covers, strict=True)]))
+            if likeness > best.likeness:
+                best = Nearest(likeness, owner)
+        return best
+
+    def _chosen(self, only: Collection[str], without: Collection[str]) -> dict[str, list[Patch]]:
+        """Patches to compare with, by owner."""
+        found: defaultdict[str, list[Patch]] = defaultdict(list)
+        searched = 0
+        for patch in self.patches:
+            if patch.owner in without or (only and patch.owner not in only):
+                continue
+            searched += patch.grey.size
+            if searched > MOST_SEARCHED and not only:
+                break
+            found[patch.owner].append(patch)
+        return found
 
 
 def copy_threshold(
-    patches: DefectPatches, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], groups: Sequence[str]
+    patches: DefectPatches,
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    ids: Sequence[str],
+    groups: Sequence[str],
 ) -> float:
     """Likeness from which a pair is a copy: halfway from the most alike real defects of different groups to 1.
 
-    Real defects of one product resemble each other, on a regular weave very much so; only what is clearly more alike
-    than any two of them was copied. 1 (nothing is a copy) with fewer than two groups that show a defect.
+    Real defects of one product resemble each other; only what is clearly more alike than any two of them was copied.
+    images .. groups: of the real images that `patches` are of. UNCALIBRATED with fewer than two groups that show a
+    defect.
     """
-    showing = [number for number, mask in enumerate(masks) if len(_defect_pixels(mask))]
+    showing = [number for number, mask in enumerate(masks) if _defect(mask).any()]
     if len({groups[number] for number in showing}) < 2:
-        return 1.0
-    places = np.linspace(0, len(showing) - 1, min(MOST_CALIBRATED, len(showing))).round().astype(int)
-    alike = [
-        patches.likeness(
-            images[number],
-            masks[number],
-            without={name for name, group in zip(patches.ids, groups, strict=True) if group == groups[number]},
+        return UNCALIBRATED
+    chosen = np.linspace(0, len(showing) - 1, min(MOST_CALIBRATED, len(showing))).round().astype(int)
+    alike = []
+    for number in (showing[place] for place in chosen):
+        own = {name for name, group in zip(ids, groups, strict=True) if group == groups[number]}
+        alike.append(patches.nearest(images[number], masks[number], without=own).likeness)
+    return max(alike) + HALFWAY * (1 - max(alike))
+
+
+def _defect(mask: np.ndarray) -> np.ndarray:
+    """(H, W) uint8, 1 on defects."""
+    return ((mask != BACKGROUND) & (mask != IGNORE)).astype(np.uint8)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return cv2.GaussianBlur(grey, (0, 0), SMOOTHED)
+
+
+def _disk(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def _surroundings(
+    image: np.ndarray, mask: np.ndarray, window: int, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Grey and defect of each defect with `window` px around it; defects nearer to each other than that are one."""
+    defect, grey = _defect(mask), np.rint(_grey(image)).astype(np.uint8)
+    height, width = defect.shape
+    reach = np.ones((window, window), np.uint8)
+    _, regions = cv2.connectedComponents(cv2.dilate(defect, reach), connectivity=8)
+    found = []
+    for region in range(1, int(regions.max(initial=0)) + 1):
+        pixels = np.argwhere((regions == region) & (defect == 1))
+        low = np.maximum(pixels.min(0) - window, 0)
+        high = np.minimum(pixels.max(0) + 1 + window, (height, width))
+        centre = pixels[rng.integers(len(pixels))]
+        start = np.clip(centre - LARGEST // 2, low, np.maximum(high - LARGEST, low))
+        end = np.minimum(start + LARGEST, high)
+        part = (slice(start[0], end[0]), slice(start[1], end[1]))
+        below, right = np.maximum(window - (end - start), 0)
+        mode = cv2.BORDER_REFLECT_101 if min(height, width) > 1 else cv2.BORDER_REPLICATE
+        filled = [cv2.copyMakeBorder(whole[part], 0, int(below), 0, int(right), mode) for whole in (grey, defect)]
+        found.append((filled[0], filled[1]))
+    return found
+
+
+def _views(image: np.ndarray, mask: np.ndarray, window: int) -> list[list[_View]]:
+    """For each place its window and the three mirror images of it; no place without a defect."""
+    defect, grey = _defect(mask), _grey(image)
+    inner = cv2.erode(defect, np.ones((3, 3), np.uint8))
+    outline = np.argwhere((defect == 1) & (inner == 0))
+    pixels = outline if len(outline) else np.argwhere(defect == 1)
+    if not len(pixels):
+        return []
+    side = min(window, *defect.shape)
+    near = cv2.dilate(defect, _disk(MARGIN))
+    found = []
+    for place in (np.arange(PLACES) + 0.5) / PLACES * len(pixels):  # the middle of each of PLACES equal parts
+        corner = np.clip(pixels[int(place)] - side // 2, 0, np.array(defect.shape) - side)
+        part = tuple(slice(at, at + side) for at in corner)
+        found.append(
+            [
+                _view(*(array[part][::down, ::across] for array in (grey, defect, near)))
+                for down in (1, -1)
+                for across in (1, -1)
+            ]
         )
-        for number in (showing[place] for place in places)
-    ]
-    most = max(alike)
-    return most + HALFWAY * (1 - most)
+    return found
 
 
-def _defect_pixels(mask: np.ndarray) -> np.ndarray:
-    """(N, 2) rows and columns of the defect pixels, in reading order."""
-    return np.argwhere((mask != BACKGROUND) & (mask != IGNORE))
+def _view(grey: np.ndarray, defect: np.ndarray, near: np.ndarray) -> _View:
+    weight = 1 - near.astype(np.float32)
+    if weight.mean() < LEAST_BACKGROUND:
+        weight = np.ones_like(weight)
+    weight = np.ascontiguousarray(weight / weight.sum())
+    centred = grey - (weight * grey).sum()
+    kernel = np.ascontiguousarray(weight * centred)
+    return _View(np.ascontiguousarray(defect, np.float32), weight, kernel, float((kernel * centred).sum()))
 
 
-def _near_defect(mask: np.ndarray) -> np.ndarray:
-    """(H, W) float32, 1 on defects and MARGIN px around them."""
-    defect = ((mask != BACKGROUND) & (mask != IGNORE)).astype(np.uint8)
-    reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * MARGIN + 1, 2 * MARGIN + 1))
-    return cv2.dilate(defect, reach).astype(np.float32)
+def _slid(large: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """Sum of products at every shift of `small` over `large`, float32."""
+    return cv2.matchTemplate(large, small, cv2.TM_CCORR)
 
 
-def _padded_grey(image: np.ndarray) -> np.ndarray:
-    half = WINDOW // 2
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return cv2.copyMakeBorder(grey, half, half + 1, half, half + 1, cv2.BORDER_REPLICATE)
+def _cover(view: _View, patch: Patch) -> np.ndarray:
+    """IoU of the two masks at every shift."""
+    real = patch.defect.astype(np.float32)
+    both = _slid(real, view.defect)
+    either = _slid(real, np.ones_like(view.defect)) + view.defect.sum() - both
+    return both / np.maximum(either, 1)
 
 
-def _descriptor(padded: np.ndarray, row: int, column: int) -> np.ndarray:
-    """(144,) of the window whose middle is at (row, column) of the picture before padding."""
-    window = padded[row : row + WINDOW, column : column + WINDOW]
-    return cv2.resize(window, (SHRUNK, SHRUNK), interpolation=cv2.INTER_AREA).ravel()
+def _correlation(view: _View, patch: Patch) -> np.ndarray:
+    """Weighted Pearson correlation at every shift; of two that have no pattern 1, of one that has none 0."""
+    real = patch.grey.astype(np.float32)
+    real -= real.mean()  # smaller numbers lose fewer digits in the squares below
+    mean = _slid(real, view.weight)
+    variance = _slid(real**2, view.weight) - mean**2
+    covariance = _slid(real, view.kernel)  # the kernel sums to 0, so the mean falls out
+    patterned = variance > FLAT
+    if view.spread <= FLAT:
+        return (~patterned).astype(np.float32)
+    return np.where(patterned, covariance / np.sqrt(np.where(patterned, view.spread * variance, 1)), 0)
 
 
-def _correlations(queries: np.ndarray, weights: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    """(Q, N) weighted Pearson correlation of each query (Q, D) under its own weights with each window (N, D)."""
-    weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9)
-    centred = queries - (weights * queries).sum(axis=1, keepdims=True)
-    spread = (weights * centred**2).sum(axis=1)
-    shifted = windows - windows.mean(axis=1, keepdims=True)  # smaller numbers lose fewer digits in the squares below
-    mean = weights @ shifted.T
-    variance = weights @ (shifted**2).T - mean**2
-    covariance = (weights * centred) @ shifted.T
-    patterned = (spread[:, None] > FLAT) & (variance > FLAT)
-    scale = np.sqrt(np.where(patterned, spread[:, None] * variance, 1))
-    return np.where(patterned, covariance / scale, 0)
+def _best(views: Sequence[_View], patches: Sequence[Patch], covers: Sequence[Sequence[np.ndarray]]) -> float:
+    """The best match of one place, in any mirror image and patch."""
+    best = 0.0
+    for view, row in zip(views, covers, strict=True):
+        for patch, cover in zip(patches, row, strict=True):
+            if cover.max() > best:
+                best = max(best, float(np.minimum(cover, _correlation(view, patch)).max()))
+    return best

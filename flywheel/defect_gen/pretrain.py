@@ -6,16 +6,15 @@ take over any slots.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from flywheel.checkpoint import Checkpoint, fingerprint
-from flywheel.data.fabric import FABRIC_CLASSES, draw_sample
-from flywheel.data.surfaces import FAMILIES, draw_surface_sample
+from flywheel.data.fabric import FABRIC_CLASSES
+from flywheel.data.simulated import FIRST_CLOTH, draw_pool
+from flywheel.data.surfaces import FAMILIES
 from flywheel.defect_gen.base import SLOT, SLOTS
 from flywheel.defect_gen.crops import CropSource
 from flywheel.defect_gen.encoding import Statistics
@@ -23,35 +22,9 @@ from flywheel.defect_gen.model_folder import save_denoiser
 from flywheel.defect_gen.train import Recipe, train_denoiser
 from flywheel.defect_gen.unet import DenoiserConfig, check_size
 from flywheel.device import pick_device
+from flywheel.launch import leads
 
-SIDE = 160  # px of a pretraining image; crops of the tile's side are drawn from it
-CLOTH_SHARE = 0.4  # of the images
-DEFECT_RATE = 0.85
-LOTS = 997  # cloth of this many lots
 MEASURED_TILES = 512
-
-
-def draw_image(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pretraining image number `index`, (SIDE, SIDE, 3), and its mask with classes in the simulators' own order."""
-    rng = np.random.default_rng([seed, index])
-    if rng.random() < CLOTH_SHARE:
-        sample = draw_sample(seed, index, lot=int(rng.integers(LOTS)), size=(SIDE, SIDE), defect_rate=DEFECT_RATE)
-        assert sample.mask is not None
-        return sample.image, sample.mask
-    return draw_surface_sample(seed, index, size=(SIDE, SIDE))
-
-
-def _draw_range(seed: int, first: int, last: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [draw_image(seed, index) for index in range(first, last)]
-
-
-def draw_pool(count: int, *, seed: int, processes: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """`count` images and masks, drawn by `processes` processes; what is drawn does not depend on how many."""
-    edges = np.linspace(0, count, 8 * processes + 1).astype(int).tolist()
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        parts = pool.map(_draw_range, [seed] * (len(edges) - 1), edges[:-1], edges[1:])
-        drawn = [pair for part in parts for pair in part]
-    return [image for image, _ in drawn], [mask for _, mask in drawn]
 
 
 class SlotSource(CropSource):
@@ -60,7 +33,9 @@ class SlotSource(CropSource):
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         image, mask = super().draw(rng)
         table = np.zeros(256, np.uint8)
-        table[1 : SLOTS + 1] = 1 + rng.permutation(SLOTS)
+        slots = 1 + rng.permutation(SLOTS)
+        table[1 : len(FAMILIES) + 1] = slots[: len(FAMILIES)]
+        table[FIRST_CLOTH : FIRST_CLOTH + len(FABRIC_CLASSES)] = slots[: len(FABRIC_CLASSES)]  # never in one image
         return image, table[mask]
 
 
@@ -91,8 +66,9 @@ def pretrain(
     training = train_denoiser(
         config, statistics, recipe, source, seed=seed, device=pick_device(), checkpoint=checkpoint, on_step=on_step
     )
-    save_denoiser(out, training.model, training.curves, {}, half=True)
-    checkpoint.clear()
+    if leads():
+        save_denoiser(out, training.model, training.curves, {}, half=True)
+        checkpoint.clear()
     _, loss, rgb_loss, mask_loss = training.curves[-1]
     count = sum(parameter.numel() for parameter in training.model.parameters())
     return {

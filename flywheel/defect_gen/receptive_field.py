@@ -58,6 +58,15 @@ def receptive_field(model: Denoiser, side: int) -> int:
     """Receptive field in px, the largest over all output positions, on images of `side` px; at most `side`."""
     if is_global(model):
         return side
+    return min(side, max(last - first + 1 for _, first, last in _spans(model)))
+
+
+def receptive_radius(model: Denoiser) -> int:
+    """How far a model of convolutions alone sees from any of its outputs, in px, to either side."""
+    return max(max(position - first, last - position) for position, first, last in _spans(model))
+
+
+def _spans(model: Denoiser) -> list[tuple[int, int, int]]:
+    """Output position, first and last px seen, for one output of each kind."""
     period = model.config.patch * 2 ** (len(model.config.channels) - 1)
-    spans = [seen_interval(model, period * 64 + offset) for offset in range(period)]
-    return min(side, max(last - first + 1 for first, last in spans))
+    return [(position, *seen_interval(model, position)) for position in range(period * 64, period * 65)]

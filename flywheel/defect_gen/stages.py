@@ -19,6 +19,7 @@ from flywheel.defect_gen.train import Recipe, train_denoiser
 from flywheel.defect_gen.unet import DenoiserConfig, check_size
 from flywheel.device import pick_device
 from flywheel.files import tree_sha256
+from flywheel.launch import leads
 from flywheel.params import TrainGeneratorLarge, TrainGeneratorSmall
 from flywheel.paths import Paths
 
@@ -30,7 +31,7 @@ MEASURED_TILES = 512  # tiles that give the channel statistics and the class com
 
 def train_generator_large(paths: Paths, params: TrainGeneratorLarge, *, seed: int) -> dict:
     """Train the layout model on whole tiles, for timesteps from params.steps_from up; paths.generator_large."""
-    recipe = Recipe(params.steps, params.batch, params.tile, params.learning_rate, params.ema)
+    recipe = _recipe(params, params.tile)
     return _train(
         paths,
         paths.generator_large,
@@ -51,7 +52,7 @@ def train_generator_large(paths: Paths, params: TrainGeneratorLarge, *, seed: in
 
 def train_generator_small(paths: Paths, params: TrainGeneratorSmall, *, seed: int) -> dict:
     """Train the texture model on windows of tiles, for timesteps below params.steps_below; paths.generator_small."""
-    recipe = Recipe(params.steps, params.batch, min(params.crop, params.tile), params.learning_rate, params.ema)
+    recipe = _recipe(params, min(params.crop, params.tile))
     return _train(
         paths,
         paths.generator_small,
@@ -70,6 +71,18 @@ def train_generator_small(paths: Paths, params: TrainGeneratorSmall, *, seed: in
     )
 
 
+def _recipe(params: TrainGeneratorLarge | TrainGeneratorSmall, crop: int) -> Recipe:
+    return Recipe(
+        params.steps,
+        params.batch,
+        crop,
+        params.learning_rate,
+        params.ema,
+        gradient_checkpointing=params.gradient_checkpointing,
+        compile=params.compile,
+    )
+
+
 def _train(
     paths: Paths, folder: Path, kind: Literal["large", "small"], recipe: Recipe, shape: dict, *, start: Start, seed: int
 ) -> dict:
@@ -77,7 +90,8 @@ def _train(
     data = TrainingSet.load(paths)
     if not data.defect_images:
         reason = "no labelled training image shows a defect"
-        save_empty(folder, reason)
+        if leads():
+            save_empty(folder, reason)
         return {"trained": False, "reason": reason, "images": len(data.images)}
     source = CropSource(data.images, data.masks, shape["tile"])
     tiles, masks = source.draw_many(MEASURED_TILES, np.random.default_rng(seed))
@@ -101,8 +115,9 @@ def _train(
         "combinations": combinations_seen(masks),
         "smallest_regions": smallest_regions(masks, data.classes.channels),
     }
-    save_denoiser(folder, training.model, training.curves, real)
-    checkpoint.clear()
+    if leads():
+        save_denoiser(folder, training.model, training.curves, real)
+        checkpoint.clear()
     _, loss, rgb_loss, mask_loss = training.curves[-1]
     return {
         "trained": True,

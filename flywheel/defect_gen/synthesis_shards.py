@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from flywheel.checkpoint import fingerprint
@@ -21,6 +22,7 @@ from flywheel.data.sample import Sample
 from flywheel.data.shards import read_shard, write_shard
 from flywheel.defect_gen.attempts import Filled, Judge, fill_block
 from flywheel.defect_gen.crops import training_rows
+from flywheel.defect_gen.inspector import inspector_digest
 from flywheel.defect_gen.model_folder import generator_digest, read_config
 from flywheel.defect_gen.painter import Painter, check_pair
 from flywheel.defect_gen.pair_judge import PairJudge
@@ -28,7 +30,7 @@ from flywheel.defect_gen.unet import DenoiserConfig
 from flywheel.defect_gen.wishes import Wish, plan_wishes, read_class_weights
 from flywheel.device import prepare_cpu
 from flywheel.errors import WorkspaceError
-from flywheel.files import TEMPORARY_SUFFIX, append_line, file_sha256, tree_sha256
+from flywheel.files import TEMPORARY_SUFFIX, append_line, file_sha256
 from flywheel.params import Curate, Params, Synthesize
 from flywheel.paths import Paths
 
@@ -83,10 +85,16 @@ class Plan:
             yield from read_shard(self.file(shard))
 
 
+def tiles_of(rows: pd.DataFrame, tile: int) -> float:
+    """How many tiles of `tile` px a side the images of `rows` amount to; an image is one tile at least."""
+    return float((rows["height"] * rows["width"] / tile**2).clip(lower=1).sum())
+
+
 def make_plan(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) -> Plan:
     """The plan that the workspace's inputs give; the same in every process that sees the same workspace.
 
-    Raises ModelError when a generator is missing and ConfigError when a model did not learn its side of switch_step.
+    Raises ModelError when a generator or the inspector is missing, and ConfigError when a model did not learn its side
+    of switch_step.
     """
     configs = [read_config(folder) for folder in (paths.generator_large, paths.generator_small)]
     empty = next((config["reason"] for config in configs if config.get("empty")), "")
@@ -99,7 +107,7 @@ def make_plan(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) ->
     weights = read_class_weights(paths.feedback, classes)
     rows = training_rows(read_manifest(paths.generation))
     rows = rows[rows["classes"] != ""]
-    count = min(params.maximum, round(params.ratio * len(rows)))
+    count = min(params.maximum, round(params.ratio * tiles_of(rows, small.tile)))
     generator = generator_digest(paths.generator_large, paths.generator_small)
     digest = fingerprint(
         params=params.model_dump(mode="json", exclude=NOT_INPUTS),
@@ -109,7 +117,7 @@ def make_plan(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) ->
         manifest=file_sha256(paths.generation / FILE_NAME),
         classes=classes.names,
         weights=weights,
-        inspector=tree_sha256(paths.inspector) if paths.inspector.exists() else "",
+        inspector=inspector_digest(paths.inspector),
     )
     wishes = plan_wishes(rows, weights, seen, count=count, seed=seed)
     reason = "" if wishes else "ratio, maximum or the number of real defect images asks for none"

@@ -25,7 +25,8 @@ def synthesize(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) -
 
     Shards that other processes or an interrupted run have drawn already are taken as they are.
     curate: what the judge of a single pair goes by; a rejected pair is drawn again, up to params.attempts times.
-    Raises ModelError when a generator is missing and ConfigError when a model did not learn its side of switch_step.
+    Raises ModelError when a generator or the inspector is missing, and ConfigError when a model did not learn its side
+    of switch_step.
     """
     plan = make_plan(paths, params, curate, seed=seed)
     draw_missing(paths, plan)

@@ -11,15 +11,16 @@ from flywheel.defect_gen.calibration import calibrate, judge_tiles
 from flywheel.defect_gen.crops import TrainingSet, visible_classes
 from flywheel.defect_gen.folds import cut_folds
 from flywheel.defect_gen.inspector import FILE_NAME, save_empty
+from flywheel.defect_gen.patch_features import DefectPatches, copy_threshold
 from flywheel.device import prepare_cpu
 from flywheel.files import write_json
 from flywheel.params import TrainInspector, TrainSegmenter
 from flywheel.paths import Paths
-from flywheel.progress import progress
 from flywheel.segmenter.arms import TrainingData
+from flywheel.segmenter.base import base_digest
 from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.model import Segmenter, save_segmenter
-from flywheel.segmenter.train import SAVE_EVERY, Training, model_seed, segmenter_config
+from flywheel.segmenter.train import Training, model_seed, run_training, segmenter_config
 
 STAGE = "train_inspector"
 
@@ -35,7 +36,8 @@ def train_inspector(
 ) -> dict:
     """Train fold-K/ in paths.inspector on the real training images outside fold K; inspector.json is written last.
 
-    segmenter: gives the network's shape; how it is trained comes from `params`. tile: px, side of synthetic pairs.
+    segmenter: gives the network's shape and start; how it is trained comes from `params`. tile: px, side of synthetic
+    pairs. The report's "not_judged" says of each class without a threshold why it has none.
     When fewer than two groups show a defect there is one model of all images, "out_of_fold" is false, and nothing is
     rejected by agreement: a model agrees too well with what it has learnt to be a measure of anything else.
     on_step hears of each finished step as (fold, step); what it raises ends the stage.
@@ -75,18 +77,25 @@ def train_inspector(
         quantile=params.agreement_quantile,
         judge=out_of_fold,
     )
+    patches = DefectPatches.of(data.images, data.masks, data.ids, side=tile, seed=seed)
+    copied_from = round(copy_threshold(patches, data.images, data.masks, data.ids, groups), 4)
+    thresholds = {str(index): value for index, value in found.thresholds.items()}
     measured = {data.classes.name(index): row for index, row in found.classes.items()}
     write_json(
         paths.inspector / FILE_NAME,
         {
             "out_of_fold": out_of_fold,
             "groups": fold_of_group,
-            "samples": dict(zip(data.ids, folds.tolist(), strict=True)),
+            "samples": {
+                name: {"fold": int(fold), "classes": shown}
+                for name, fold, shown in zip(data.ids, folds, classes, strict=True)
+            },
             "knows": knows,
             "tile": tile,
             "rule": found.rule,
-            "thresholds": {str(index): value for index, value in found.thresholds.items()},
+            "thresholds": thresholds,
             "classes": measured,
+            "copied_from": copied_from,
         },
     )
     shutil.rmtree(paths.checkpoint(STAGE), ignore_errors=True)
@@ -97,9 +106,9 @@ def train_inspector(
         "images": len(data.images),
         "defect_images": data.defect_images,
         "rule": found.rule,
-        "thresholds": {data.classes.name(index): value for index, value in found.thresholds.items()},
-        "not_judged": [data.classes.name(i) for i in found.classes if i not in found.thresholds],
+        "copied_from": copied_from,
         "classes": measured,
+        "not_judged": {data.classes.name(index): why for index, why in found.not_judged.items()},
     }
 
 
@@ -129,18 +138,13 @@ def _train_fold(
         params=knobs.model_dump(exclude={"arms", "seeds"}),
         data=learnt.digest,
         classes=data.classes.names,
+        base=base_digest(),
     )
-    checkpoint = Checkpoint(paths.checkpoint(STAGE) / f"fold-{fold}", mark)
-    state = checkpoint.load()
-    if state is not None:
-        training.resume(state)
-    steps = range(training.step, knobs.steps)
-    for _ in progress(steps, f"inspector, fold {fold}", total=knobs.steps, initial=training.step):
-        training.advance()
-        if training.step % SAVE_EVERY == 0 or training.finished:
-            checkpoint.save(training.state())
-        if on_step is not None:
-            on_step(fold, training.step)
-    training.settle()
+    run_training(
+        training,
+        f"inspector, fold {fold}",
+        Checkpoint(paths.checkpoint(STAGE) / f"fold-{fold}", mark),
+        on_step=None if on_step is None else lambda step: on_step(fold, step),
+    )
     save_segmenter(paths.inspector / f"fold-{fold}", training.net, config)
     return Segmenter(training.net.eval(), config, training.device)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from diffusers import UNet2DModel
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,6 +59,24 @@ def _localise(module: nn.Module) -> None:
             _localise(child)
 
 
+class CpuAttention(AttnProcessor2_0):
+    """Fused attention in float32 where a CPU computes: its kernel takes twice as long or more in bfloat16."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        if hidden_states.device.type != "cpu":
+            return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+        with torch.autocast("cpu", enabled=False):
+            exact = hidden_states.float() if hidden_states.dtype == torch.bfloat16 else hidden_states
+            return super().__call__(attn, exact, encoder_hidden_states, attention_mask, temb)
+
+
 def _unet(config: DenoiserConfig, channels: int) -> nn.Module:
     """Large: attention at every level but the finest and in the middle. Small: convolutions alone, no middle block."""
     levels = len(config.channels)
@@ -77,7 +96,12 @@ def _unet(config: DenoiserConfig, channels: int) -> nn.Module:
         resnet_time_scale_shift="scale_shift",  # class and time steer every layer
         class_embed_type="identity",
     )
-    if not large:
+    if large:
+        processor: Any = CpuAttention()
+        for module in unet.modules():
+            if isinstance(module, Attention):
+                module.set_processor(processor)
+    else:
         _localise(unet)
     return unet
 

@@ -120,7 +120,8 @@ class Turn:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the workspace holds. problems: one sentence for every part that could not be read."""
+    """What the workspace holds. not_judged: classes whose masks the inspector does not judge, and why. problems: one
+    sentence for every part that could not be read."""
 
     name: str
     classes: ClassTable
@@ -128,6 +129,7 @@ class Facts:
     evaluation: dict[str, Any]
     generation: pd.DataFrame | None
     curated: pd.DataFrame | None
+    not_judged: dict[str, str]
     predictions: pd.DataFrame | None
     feedback: dict[str, Any]
     queue: dict[str, Any]
@@ -174,6 +176,7 @@ def collect(paths: Paths) -> Facts:
         evaluation=part("metrics/evaluate.json", lambda: _json(paths.metrics / "evaluate.json") or {}, {}),
         generation=generation,
         curated=curated,
+        not_judged=part("metrics/train_inspector.json", lambda: _not_judged(paths), {}),
         predictions=part("data/evaluation", lambda: _predictions(paths), None),
         feedback=part("feedback.json", lambda: _json(feedback if feedback.exists() else paths.feedback) or {}, {}),
         queue=part("data/queue.json", lambda: _json(paths.queue) or {}, {}),
@@ -240,6 +243,11 @@ def _predictions(paths: Paths) -> pd.DataFrame | None:
     table = pd.read_parquet(path, columns=["id", "shard", "iou", "mask"])
     here = {file.name for file in shard_files(paths.shards)}
     return table[table["shard"].isin(here)].dropna(subset=["iou"]).sort_values(["iou", "id"])
+
+
+def _not_judged(paths: Paths) -> dict[str, str]:
+    report = _json(paths.metrics / "train_inspector.json") or {}
+    return {str(name): str(why) for name, why in report.get("not_judged", {}).items()}
 
 
 def _number(value: Any) -> float | None:

@@ -1,5 +1,6 @@
 """report.html: one file, no request to anywhere, equal bytes from equal workspaces."""
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -61,6 +62,7 @@ def page(facts: Facts, paths: Paths) -> dict[str, Any]:
         "pairs": pictures.class_pairs(facts, paths),
         "rejected": pictures.rejected_pairs(facts, paths),
         "rejected_counts": rejected_counts(facts),
+        "curation": curation_counts(facts),
         "mistakes": pictures.mistakes(facts, paths),
         "counts": counts,
         "groups": [group for group in (*GROUPS, "reserve") if any(row.get(group) for row in counts.values())],
@@ -97,6 +99,17 @@ def rejected_counts(facts: Facts) -> list[tuple[str, int]]:
         return []
     reasons = facts.curated.loc[facts.curated["reason"].ne(""), "reason"]
     return Counter(pictures.reason_kind(reason) for reason in reasons).most_common()
+
+
+def curation_counts(facts: Facts) -> dict[str, tuple[int, int]]:
+    """Class -> (pairs wanted with it, accepted ones of them), in the order of the class table."""
+    wanted, accepted = Counter[str](), Counter[str]()
+    if facts.curated is not None:
+        for scores, reason in zip(facts.curated["scores"], facts.curated["reason"], strict=True):
+            names = json.loads(scores or "{}").get("wanted", [])
+            wanted.update(names)
+            accepted.update([] if reason else names)
+    return {name: (wanted[name], accepted[name]) for name in facts.classes.names if wanted[name]}
 
 
 def captions(facts: Facts) -> list[tuple[str, str]]:

@@ -130,9 +130,14 @@ def _ramp(length: int) -> np.ndarray:
     return np.minimum(distance / OVERLAP, 1).astype(np.float32)
 
 
-def save_segmenter(folder: Path, net: SegmenterNet, config: SegmenterConfig) -> None:
-    """Write the weights, then config.json: its existence means that the folder is complete."""
+def save_segmenter(folder: Path, net: SegmenterNet, config: SegmenterConfig, *, half: bool = False) -> None:
+    """Write the weights, then config.json: its existence means that the folder is complete.
+
+    half: keep the weights in 16 bits, for a checkpoint that training starts from.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    if half:
+        weights = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     write_bytes(folder / WEIGHTS_FILE, to_safetensors(weights))
     write_json(folder / CONFIG_FILE, {"kind": KIND, **asdict(config)})
 

@@ -22,6 +22,7 @@ from flywheel.params import TrainSegmenter
 from flywheel.paths import Paths
 from flywheel.progress import progress
 from flywheel.segmenter.arms import TrainingData, load_training_data
+from flywheel.segmenter.base import base_digest, start_from_base
 from flywheel.segmenter.dataset import Batches, fair_share
 from flywheel.segmenter.losses import class_weights, segmentation_loss
 from flywheel.segmenter.model import Segmenter, SegmenterConfig, save_segmenter
@@ -59,7 +60,11 @@ class Training:
         self.params, self.seed, self.config = params, seed, config
         self.device = pick_device()
         self.bfloat16 = computes_in_bfloat16(self.device)
-        self.net = config.build(seed=seed, encoder_weights=params.encoder_weights).to(self.device).train()
+        net = config.build(seed=seed, encoder_weights=params.encoder_weights)
+        self.started_from = params.encoder_weights or "scratch"
+        if params.start == "base" and not params.encoder_weights and start_from_base(net, config):
+            self.started_from = "base"
+        self.net = net.to(self.device).train()
         self.weights = torch.from_numpy(class_weights(data.pixels())).to(self.device)
         share = fair_share(params.added_share, data.added_count, len(data.real.defects))
         self.batches = Batches(
@@ -157,15 +162,26 @@ def fit(
     prepare_cpu()
     config = config or segmenter_config(data, params, arm="in_memory", seed=seed)
     training = Training(data, params, seed=seed, config=config)
-    _run(training, f"segmenter {config.arm}, seed {seed}", on_step)
+    run_training(training, f"segmenter {config.arm}, seed {seed}", on_step=on_step)
     return Segmenter(training.net.eval(), config, training.device)
 
 
-def _run(training: Training, what: str, on_step: Callable[[int], None] | None = None) -> None:
-    """All steps that are left, then the BatchNorm statistics."""
+def run_training(
+    training: Training,
+    what: str,
+    checkpoint: Checkpoint | None = None,
+    *,
+    on_step: Callable[[int], None] | None = None,
+) -> None:
+    """All steps that are left, from the checkpoint's last state where there is one; then the BatchNorm statistics."""
+    state = checkpoint.load() if checkpoint else None
+    if state is not None:
+        training.resume(state)
     steps = training.params.steps
     for _ in progress(range(training.step, steps), what, total=steps, initial=training.step):
         training.advance()
+        if checkpoint and (training.step % SAVE_EVERY == 0 or training.finished):
+            checkpoint.save(training.state())
         if on_step is not None:
             on_step(training.step)
     training.settle()
@@ -201,7 +217,11 @@ def train_segmenter(paths: Paths, params: TrainSegmenter, *, arm: str, seed: int
         folder = paths.segmenter(arm) / f"seed-{member}"
         write_text(folder / "curves.csv", training.curves().to_csv(index=False, float_format="%.6g"))
         save_segmenter(folder, training.net, training.config)
-        seeds[str(member)] = {"final_loss": round(training.final_loss, 6), "steps": training.step}
+        seeds[str(member)] = {
+            "final_loss": round(training.final_loss, 6),
+            "steps": training.step,
+            "started_from": training.started_from,
+        }
         draws = training.batches.added_slots * training.step
     shutil.rmtree(paths.checkpoint(_stage(arm)), ignore_errors=True)
     return {
@@ -226,7 +246,15 @@ def member_checkpoint(
 ) -> Checkpoint:
     """Where the state of one seed lies; other data, parameters or seeds make another fingerprint."""
     decides = params.model_dump(exclude={"arms", "seeds"})
-    mark = fingerprint(arm=arm, seed=seed, member=member, params=decides, data=data.digest, classes=data.classes.names)
+    mark = fingerprint(
+        arm=arm,
+        seed=seed,
+        member=member,
+        params=decides,
+        data=data.digest,
+        classes=data.classes.names,
+        base=base_digest(),
+    )
     folder: Path = paths.checkpoint(_stage(arm)) / f"seed-{member}"
     return Checkpoint(folder, mark)
 
@@ -237,13 +265,5 @@ def _train_member(
     config = segmenter_config(data, params, arm=arm, seed=member)
     training = Training(data, params, seed=model_seed(seed, member), config=config)
     checkpoint = member_checkpoint(paths, params, data, arm=arm, seed=seed, member=member)
-    state = checkpoint.load()
-    if state is not None:
-        training.resume(state)
-
-    def keep(step: int) -> None:
-        if step % SAVE_EVERY == 0 or training.finished:
-            checkpoint.save(training.state())
-
-    _run(training, f"segmenter {arm}, seed {member}", keep)
+    run_training(training, f"segmenter {arm}, seed {member}", checkpoint)
     return training

@@ -11,6 +11,7 @@ TINY = {
     "prioritize": {"budget": 6},
     "train_generator_large": {"tile": 32, "steps": 6, "batch": 4, "channels": [32, 32], "patch": 4},
     "train_generator_small": {"tile": 32, "steps": 6, "batch": 4, "channels": [32, 32], "crop": 16, "patch": 1},
+    "train_inspector": {"steps": 4, "batch": 4, "crop": 32},
     "synthesize": {"maximum": 6, "network_calls": 4, "batch": 3},
     "train_segmenter": {"steps": 8, "batch": 4, "crop": 32, "seeds": [0, 1]},
     "evaluate": {"resamples": 200},

@@ -12,6 +12,7 @@ from flywheel.data.sample import Sample
 from flywheel.data.shards import write_shards
 from flywheel.defect_gen.crops import CropSource, TrainingSet, combinations_seen
 from flywheel.defect_gen.encoding import Statistics
+from flywheel.defect_gen.inspector import save_empty
 from flywheel.defect_gen.model_folder import save_denoiser
 from flywheel.defect_gen.unet import Denoiser, DenoiserConfig
 from flywheel.paths import Paths
@@ -21,7 +22,14 @@ CLASSES = ClassTable(("stain", "hole"))
 TILE = 32  # px
 # what every workspace starts with, made small
 DRAW = preset_params("cpu")[1].synthesize.model_copy(
-    update={"ratio": 1.0, "maximum": 8, "network_calls": 4, "batch": 2, "guidance": 2.0, "attempts": 1}
+    update={
+        "ratio": 0.64,
+        "maximum": 8,  # 40 px images and 32 px tiles: one pair an image
+        "network_calls": 4,
+        "batch": 2,
+        "guidance": 2.0,
+        "attempts": 1,
+    }
 )
 
 
@@ -57,6 +65,8 @@ def generation(paths: Paths, parts: list[tuple[Sample, str]]) -> None:
                 "classes": joined(list(areas)),
                 "areas": joined(list(areas.values())),
                 "annotator": sample.annotator,
+                "height": sample.image.shape[0],
+                "width": sample.image.shape[1],
             }
         )
     write_manifest(paths.generation, pd.DataFrame(rows))
@@ -65,6 +75,7 @@ def generation(paths: Paths, parts: list[tuple[Sample, str]]) -> None:
 
 def untrained_generators(paths: Paths) -> None:
     """Two denoisers that know the tiles' statistics and add noise of their own: pairs differ by seed and by network."""
+    save_empty(paths.inspector, "pairs of untrained generators are not judged by one")
     data = TrainingSet.load(paths)
     tiles, masks = CropSource(data.images, data.masks, TILE).draw_many(16, np.random.default_rng(0))
     real = {"combinations": combinations_seen(masks), "smallest_regions": [1] * data.classes.channels}

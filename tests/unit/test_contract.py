@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from flywheel.cli.app import app
 from flywheel.errors import ConfigError
-from flywheel.params import Params, check_params, load_params
+from flywheel.params import Params, TrainInspector, TrainSegmenter, check_params, load_params
 from flywheel.stages import STAGES, report_name, stage_names
 from flywheel.workspace import PRESETS, preset_params
 
@@ -50,6 +50,16 @@ def test_every_dependency_is_written_by_another_stage_or_before_the_stages(stage
     before |= {"data/start"}
     for needed in PIPELINE[stage]["deps"]:
         assert needed in before or any(out == needed or out.startswith(f"{needed}/") for out in outputs)
+
+
+def test_the_inspector_is_stale_when_anything_of_its_network_changes() -> None:
+    """It takes from train_segmenter what it has no knob of its own for, but not which arms and seeds are trained."""
+    used = {name.split(".")[1] for name in PIPELINE["train_inspector"]["params"] if name.startswith("train_segmenter.")}
+    assert used == set(TrainSegmenter.model_fields) - set(TrainInspector.model_fields) - {
+        "arms",
+        "seeds",
+        "added_share",
+    }
 
 
 def test_params_file_is_the_cpu_preset() -> None:

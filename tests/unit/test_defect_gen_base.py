@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from flywheel.data.simulated import draw_image, draw_pool
 from flywheel.defect_gen.base import BASE, carry_over, class_origins, load_start, patch_basis, start_folder
 from flywheel.defect_gen.encoding import PatchBasis, Statistics
 from flywheel.defect_gen.model_folder import save_denoiser, save_empty
-from flywheel.defect_gen.pretrain import draw_image, draw_pool, pretrain
+from flywheel.defect_gen.pretrain import pretrain
 from flywheel.defect_gen.train import Recipe
 from flywheel.defect_gen.unet import Denoiser, DenoiserConfig
 from flywheel.workspace import preset_params

@@ -12,6 +12,8 @@ from torch import Tensor
 from benchmarks.drawn_blocks import draw_blocks
 from benchmarks.published_sampler import StepTimes, sample_published
 from flywheel.defect_gen.schedule import STEPS, alpha_sigma, alphas_cumprod
+from flywheel.errors import ConfigError
+from flywheel.files import read_json, write_json
 from flywheel.paths import Paths
 from flywheel.segmenter.model import SegmenterConfig, save_segmenter
 from flywheel.workspace import changed_params, preset_params
@@ -140,3 +142,23 @@ def test_steps_benchmark_has_a_row_for_each_number_of_calls_and_a_plot(
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| 1 |", "| 2 |"))]
     assert len(rows) == 2
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_stage_benchmark_compares_both_ways_and_refuses_a_large_model_that_cannot_draw_alone(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["-w", str(workspace), "--pairs", "8", "--tiles", "12", "--encoder", "texture"]
+    options += ["--scratch", str(tmp_path / "scratch")]
+    with pytest.raises(ConfigError, match="learnt timesteps from 350 up"):
+        run("two_stage", options, monkeypatch)
+    file = Paths(workspace).generator_large / "config.json"
+    content = read_json(file)
+    content["model"]["steps_from"] = 0
+    write_json(file, content)
+    run("two_stage", options, monkeypatch)
+    printed = capsys.readouterr().out
+    alone, both = (line for line in printed.splitlines() if line.startswith(("| large only", "| two stages")))
+    assert len(alone.split("|")) == len(both.split("|")) == 9
+    assert "| large only | 0 |" in alone
+    assert "| two stages | 400 |" in both
+    assert "8 pairs each" in printed

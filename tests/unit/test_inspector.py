@@ -1,5 +1,6 @@
 """Folds by group, agreement of masks with answers, thresholds, and the stage that trains the inspector."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from sklearn.metrics import roc_auc_score
 from flywheel.data.manifest import read_manifest, write_manifest
 from flywheel.defect_gen import train_inspector as stage
 from flywheel.defect_gen.agreement import Agreement, agreement, separation
-from flywheel.defect_gen.calibration import Judged, calibrate
+from flywheel.defect_gen.calibration import Judged, calibrate, least_separation
+from flywheel.defect_gen.curate import curate
 from flywheel.defect_gen.folds import cut_folds
 from flywheel.defect_gen.inspector import FILE_NAME, Inspector
+from flywheel.defect_gen.synthesize import synthesize
 from flywheel.errors import ModelError
 from flywheel.files import read_json, write_json
 from flywheel.params import TrainInspector
@@ -21,10 +24,11 @@ from flywheel.paths import Paths
 from flywheel.segmenter.model import Segmenter, SegmenterConfig
 from flywheel.segmenter.network import SegmenterNet
 from flywheel.workspace import preset_params
-from tests.unit.squares import TILE, drawn, generation
+from tests.unit.squares import CLASSES, DRAW, TILE, drawn, generation, generators_workspace
 
 SHAPE = preset_params("cpu")[1].train_segmenter.model_copy(update={"encoder_depth": 3})
 KNOBS = TrainInspector(folds=2, steps=40, crop=32, batch=4, learning_rate=0.004, agreement_quantile=0.1)
+SIFT = preset_params("cpu")[1].curate
 TINY = KNOBS.model_copy(update={"steps": 3, "batch": 2})
 
 
@@ -122,6 +126,21 @@ def test_a_class_that_the_answers_cannot_tell_is_not_judged() -> None:
     found = calibrate(squares([False] * 6), list("abcdef"), lambda *_: True, quantile=0.1, judge=True)
     assert found.classes[1]["separation"]["contrast"] == pytest.approx(0.5)
     assert found.thresholds == {}
+    assert found.not_judged == {1: "separation 0.50, below 0.79"}
+
+
+def test_a_class_in_one_fold_alone_is_named_as_not_judged() -> None:
+    found = calibrate(squares([True] * 6), list("abcdef"), lambda *_: False, quantile=0.1, judge=True)
+    assert found.classes == found.thresholds == {}
+    assert "no model" in found.not_judged[1]
+
+
+def test_the_fewer_images_the_clearer_a_class_must_stand_out() -> None:
+    """The spread of the area under the curve over all ways to deal 2 n ranks to two samples of n values."""
+    for images in (3, 5, 8):
+        sums = [sum(chosen) for chosen in itertools.combinations(range(2 * images), images)]
+        assert least_separation(images) == pytest.approx(max(0.75, 0.5 + 1.645 * np.std(sums) / images**2))
+    assert least_separation(500) == 0.75
 
 
 def test_two_images_are_too_few_and_answers_of_a_model_that_saw_them_do_not_count() -> None:
@@ -147,9 +166,11 @@ def constant(chance: float) -> Segmenter:
     return Segmenter(Constant(chance).eval(), config, torch.device("cpu"))
 
 
-def test_a_pair_is_judged_by_the_model_that_did_not_see_its_parents() -> None:
+def test_a_pair_is_judged_by_the_model_that_did_not_see_its_defects_parents() -> None:
     both = frozenset({1})
-    inspector = Inspector((constant(0.2), constant(0.8)), {"a": 0, "b": 0, "c": 1}, (both, both), "contrast", {1: 0.5})
+    folds = {"a": 0, "b": 0, "c": 1, "clean": 1}
+    shows = dict.fromkeys("abc", both) | {"clean": frozenset()}
+    inspector = Inspector((constant(0.2), constant(0.8)), folds, shows, (both, both), "contrast", {1: 0.5}, 1.0)
     image, mask = np.zeros((32, 32, 3), np.uint8), np.ones((32, 32), np.uint8)  # no background: contrast = chance
 
     def contrast(*parents: str) -> float:
@@ -157,13 +178,16 @@ def test_a_pair_is_judged_by_the_model_that_did_not_see_its_parents() -> None:
 
     assert contrast("a", "b") == pytest.approx(0.2)
     assert contrast("c") == pytest.approx(0.8)
+    assert contrast("clean", "a") == contrast("a"), "what gave the background alone does not count"
     assert contrast("a", "c") == contrast() == contrast("unknown") == pytest.approx(0.5)
     assert inspector.misfit(inspector.agreements(image, mask, (1,), ("a",))) == 1
     assert inspector.misfit(inspector.agreements(image, mask, (1,), ("c",))) is None
 
 
 def test_a_model_is_not_asked_about_a_class_that_it_never_saw() -> None:
-    inspector = Inspector((constant(0.2), constant(0.8)), {"a": 0}, (frozenset(), frozenset({1})), "contrast", {1: 0.5})
+    knows = (frozenset(), frozenset({1}))
+    shows = {"a": frozenset({1})}
+    inspector = Inspector((constant(0.2), constant(0.8)), {"a": 0}, shows, knows, "contrast", {1: 0.5}, 1.0)
     image, mask = np.zeros((32, 32, 3), np.uint8), np.ones((32, 32), np.uint8)
     assert inspector.agreements(image, mask, (1,), ("a",)) == {}
     assert inspector.agreements(image, mask, (1,), ())[1].contrast == pytest.approx(0.8)
@@ -174,10 +198,12 @@ def test_the_stage_tells_real_masks_from_shuffled_ones_and_the_folder_loads(trai
     assert report["out_of_fold"]
     assert report["folds"] == 2
     assert min(row["separation"][report["rule"]] for row in report["classes"].values()) > 0.8
-    assert set(report["thresholds"]) == {"stain", "hole"}
+    assert report["not_judged"] == {}
     inspector = Inspector.load(paths.inspector)
     assert len(inspector.models) == 2
-    assert set(inspector.samples) == set(read_manifest(paths.generation)["id"])
+    assert set(inspector.folds) == set(inspector.shows) == set(read_manifest(paths.generation)["id"])
+    assert inspector.thresholds == {CLASSES.index(name): row["threshold"] for name, row in report["classes"].items()}
+    assert 0.5 < inspector.copied_from == report["copied_from"] < 1
     assert not paths.checkpoint(stage.STAGE).exists()
 
 
@@ -186,8 +212,8 @@ def test_images_of_one_group_are_in_one_fold(tmp_path: Path) -> None:
     table = read_manifest(paths.generation).assign(group=["roll1", "roll1", "roll2", "roll2"])
     write_manifest(paths.generation, table)
     train(paths, TINY)
-    folds = read_json(paths.inspector / FILE_NAME)["samples"]
-    first, second, third, fourth = (folds[sample] for sample in table["id"])
+    samples = read_json(paths.inspector / FILE_NAME)["samples"]
+    first, second, third, fourth = (samples[sample]["fold"] for sample in table["id"])
     assert (first, third) == (second, fourth)
     assert first != third
 
@@ -216,7 +242,7 @@ def test_without_two_groups_there_is_one_model_that_rejects_nothing(tmp_path: Pa
     paths = workspace(tmp_path, [(1,), (), ()])
     report = train(paths, TINY)
     assert report["out_of_fold"] is False
-    assert report["thresholds"] == {}
+    assert report["not_judged"] == {"stain": "one model learnt from all images"}
     assert len(Inspector.load(paths.inspector).models) == 1
 
 
@@ -232,6 +258,23 @@ def test_without_defects_the_inspector_is_empty_and_says_why(tmp_path: Path) -> 
 def test_a_missing_or_damaged_inspector_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no complete inspector"):
         Inspector.load(tmp_path)
-    write_json(tmp_path / FILE_NAME, {"knows": [[1]], "thresholds": {}, "samples": {}, "rule": "guess"})
+    content = {"knows": [[1]], "thresholds": {}, "samples": {}, "copied_from": 0.9, "rule": "guess"}
+    write_json(tmp_path / FILE_NAME, content)
     with pytest.raises(ModelError, match="rule 'guess'"):
         Inspector.load(tmp_path)
+
+
+def test_what_the_inspector_rejects_is_drawn_again_and_ends_among_the_rejected(tmp_path: Path) -> None:
+    paths = generators_workspace(tmp_path)
+    train(paths, TINY)
+    content = read_json(paths.inspector / FILE_NAME)
+    write_json(paths.inspector / FILE_NAME, content | {"thresholds": {"1": 2.0, "2": 2.0}})  # no figure reaches 2
+    asked = DRAW.model_copy(update={"layout": "warped", "maximum": 4, "attempts": 2})
+    drawn_again = synthesize(paths, asked, SIFT, seed=0)["redrawn"]
+    assert sum(number for reason, number in drawn_again.items() if reason.startswith("misfit")) > 0
+    report = curate(paths, SIFT, seed=0)
+    assert report["accepted"] == 0
+    assert any(reason.startswith("misfit: ") for reason in report["reasons"])
+    assert sum(row["short"] for row in report["classes"].values()) == sum(
+        row["wanted"] for row in report["classes"].values()
+    )

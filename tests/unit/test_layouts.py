@@ -1,17 +1,19 @@
 """Background mode: warped defects on real backgrounds, finished by the small model."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from flywheel.data.axes import main_axis
 from flywheel.defect_gen.background import REACH, SOFT, drawing_weight, finish_pairs
 from flywheel.defect_gen.encoding import Statistics
-from flywheel.defect_gen.layouts import LayoutSource, warped
+from flywheel.defect_gen.layouts import BEND, STRAIGHT, TURN, LayoutSource, Limits, warp_limits, warped
 from flywheel.defect_gen.sampler import finish_layout
 from flywheel.defect_gen.unet import Denoiser, DenoiserConfig
 from flywheel.errors import ConfigError
 from flywheel.segmenter.dataset import Pair
-from flywheel.segmenter.paste import cut_pieces
+from flywheel.segmenter.paste import Piece, cut_pieces
 
 SIDE = 32
 
@@ -94,11 +96,10 @@ def test_the_model_draws_on_the_defect_and_fades_out_around_it() -> None:
 def test_pixels_away_from_the_defect_stay_byte_for_byte() -> None:
     source = LayoutSource([defect_pair(1, 0), normal_pair(1)], ["one", "clean"], SIDE)
     layouts = [source.draw([1], np.random.default_rng(seed)).pair for seed in range(2)]
-    images, masks = finish_pairs(small_model(), layouts, [(1,), (1,)], [5, 6], finish_step=300, network_calls=4)
-    for layout, image, mask in zip(layouts, images, masks, strict=True):
+    images = finish_pairs(small_model(), layouts, [(1,), (1,)], [5, 6], finish_step=300, network_calls=4)
+    for layout, image in zip(layouts, images, strict=True):
         far = drawing_weight(layout.mask) == 0
         assert (image[far] == layout.image[far]).all()
-        assert not mask[far].any()
         assert (image[~far] != layout.image[~far]).any()
 
 
@@ -108,8 +109,7 @@ def test_a_pair_depends_on_its_own_seed_alone() -> None:
     model = small_model()
     together = finish_pairs(model, layouts, [(1,), (1,)], [5, 6], finish_step=300, network_calls=4)
     swapped = finish_pairs(model, layouts[::-1], [(1,), (1,)], [6, 5], finish_step=300, network_calls=4)
-    np.testing.assert_array_equal(together[0], swapped[0][::-1])
-    np.testing.assert_array_equal(together[1], swapped[1][::-1])
+    np.testing.assert_array_equal(together, swapped[::-1])
 
 
 def test_finishing_with_a_perfect_model_gives_its_answer_inside_and_the_layout_outside() -> None:
@@ -128,3 +128,34 @@ def test_a_finish_step_out_of_range_is_refused() -> None:
     x = torch.zeros(1, 4, 8, 8)
     with pytest.raises(ConfigError, match="finish_step 1000"):
         finish_layout(lambda x, t, c: x, x, x, inside=x[:, :1], condition=None, start_step=1000, network_calls=5)
+
+
+def line(angle: float, side: int = 60) -> np.ndarray:
+    mask = np.zeros((side, side), np.uint8)
+    reach = np.array([np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))]) * side / 3
+    ends = [tuple(int(at) for at in np.rint(side / 2 + sign * reach)) for sign in (-1, 1)]
+    return cv2.line(mask, *ends, 1, 2) > 0
+
+
+def test_a_class_of_parallel_threads_keeps_its_direction_and_stays_straight() -> None:
+    along = warp_limits([line(angle) for angle in (0, 1, 179)])
+    assert along == Limits(TURN[0], BEND * STRAIGHT)
+
+
+def test_threads_of_all_directions_may_be_turned_as_far_as_any_defect() -> None:
+    assert warp_limits([line(angle) for angle in (0, 45, 90, 135)]) == Limits(TURN[1], BEND * STRAIGHT)
+
+
+def test_the_turn_is_the_spread_of_a_classes_directions() -> None:
+    assert warp_limits([line(angle) for angle in (20, 40)]).turn == pytest.approx(10, abs=1)  # 10 degrees to each side
+
+
+def test_round_defects_are_warped_freely() -> None:
+    assert warp_limits([np.ones((9, 9), bool), np.ones((5, 8), bool), line(0)]) == Limits(TURN[1], BEND)
+
+
+def test_a_horizontal_thread_is_still_one_after_the_warp() -> None:
+    piece = Piece(np.zeros((60, 60, 3), np.float32), line(0).astype(np.uint8))
+    limits = warp_limits([line(0)])
+    angles = [main_axis(*np.nonzero(warped(piece, np.random.default_rng(seed), limits).mask))[1] for seed in range(20)]
+    assert all(abs(np.rad2deg((angle + np.pi / 2) % np.pi - np.pi / 2)) < 8 for angle in angles)

@@ -131,7 +131,10 @@ def full_workspace(root: Path) -> Paths:
     synthetic = [draw(rng, defects, "synthetic") for defects in [(1,), (2,), (3,)] * 5]
     drawn = write_shard(paths.synthetic, "synthetic", synthetic)
     reasons = [""] * 12 + ["class missing: hole 0 px", "near copy: distance 2", "near copy: distance 3"]
-    write_manifest(paths.curated, rows_of(synthetic, drawn, ["train"] * 15, reasons))
+    asked = [json.dumps({"wanted": [name]}) for name in CLASSES * 5]
+    write_manifest(paths.curated, rows_of(synthetic, drawn, ["train"] * 15, reasons).assign(scores=asked))
+    few = {"broken_yarn": "shown by 2 images, fewer than 3"}
+    write_json(paths.metrics / "train_inspector.json", {"trained": True, "not_judged": few})
     test = [number for number, split in enumerate(splits) if split == "test" and wanted[number]]
     predictions = []
     for place, number in enumerate(test):
@@ -251,6 +254,14 @@ def test_counts_by_class_and_split_equal_a_count_by_hand(full: tuple[Paths, str]
     }
 
 
+def test_pairs_wanted_accepted_and_short_equal_a_count_by_hand(full: tuple[Paths, str]) -> None:
+    """Five pairs a class were wanted; of the last three, one a class, none was accepted."""
+    text = Outline(full[1]).text
+    assert "Wanted Accepted Short hole 5 4 1 stain 5 4 1 broken_yarn 5 4 1" in text
+    assert "2 near copy, 1 class missing" in text
+    assert "whether a mask fits its picture for broken_yarn (shown by 2 images, fewer than 3)." in text
+
+
 def test_marks_of_the_class_chart_stand_where_their_values_belong(full: tuple[Paths, str]) -> None:
     chart = re.search(r'<svg class="chart"[^>]*aria-label="IoU by class.*?</svg>', full[1], re.DOTALL)
     assert chart is not None
@@ -281,6 +292,7 @@ def test_a_fresh_workspace_yields_a_page_that_says_what_to_do(tmp_path: Path) ->
         "data/queue.json",
         "metrics/evaluate.json",
         "metrics/feedback.json",
+        "metrics/train_inspector.json",
         "data/quarantine.jsonl",
         "data/generation/manifest.parquet",
         "data/curated/manifest.parquet",

@@ -28,6 +28,7 @@ PARAMS = TrainSegmenter(
     architecture="Linknet",
     encoder="resnet18",
     encoder_weights="",
+    start="scratch",
     encoder_depth=3,
     decoder_channels=(8,),
     arms=("real_only", "copy_paste"),

@@ -16,6 +16,8 @@ import yaml
 
 from flywheel.data.manifest import read_manifest, write_manifest
 from flywheel.data.shards import shard_files
+from flywheel.defect_gen.inspector import FILE_NAME as INSPECTOR
+from flywheel.defect_gen.inspector import save_empty
 from flywheel.defect_gen.model_folder import CONFIG
 from flywheel.defect_gen.painter import Painter
 from flywheel.defect_gen.stages import synthesize
@@ -155,7 +157,7 @@ def test_the_fingerprint_changes_with_each_input_and_not_with_who_draws(paths: P
     ]
     stricter = SIFT.model_copy(update={"min_area": SIFT.min_area + 1})
     digests.append(make_plan(paths, AGAIN, stricter, seed=0).digest)
-    write_json(paths.inspector / "inspector.json", {"empty": True})
+    save_empty(paths.inspector, "another one")
     digests.append(plan_of(paths).digest)
     write_json(paths.feedback, {"class_weights": {"hole": 2.0}})
     digests.append(plan_of(paths).digest)
@@ -165,6 +167,12 @@ def test_the_fingerprint_changes_with_each_input_and_not_with_who_draws(paths: P
     write_json(paths.generator_small / CONFIG, config | {"real": {**config["real"], "more": 1}})
     digests.append(plan_of(paths).digest)
     assert len(set(digests)) == len(digests)
+
+
+def test_nothing_is_drawn_before_the_inspector_is_there(paths: Paths) -> None:
+    (paths.inspector / INSPECTOR).unlink()
+    with pytest.raises(ModelError, match="no complete inspector"):
+        synthesize(paths, DRAW, SIFT, seed=0)
 
 
 def test_a_worker_whose_workspace_shows_other_inputs_refuses_to_draw(paths: Paths) -> None:
