@@ -35,6 +35,7 @@ ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "
 SIZE = (96, 128)
 WIDE = (64, 1024)
 PATIENCE = 60_000  # ms; a busy machine is slow, and a test must not depend on speed
+SIGN_OUT = "() => window.flywheel?.api.delete('session').catch(() => null)"
 MASK = "() => { const m = window.flywheel.editor.composite(); return [m.height, m.width, Array.from(m.pixels)] }"
 
 
@@ -133,6 +134,8 @@ def person(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
 
     yield enter
     for context in contexts:
+        for page in context.pages:
+            page.evaluate(SIGN_OUT)  # gives the images back
         context.close()
     assert said == []
     assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "blob:"))] == []
@@ -165,6 +168,19 @@ def place(page: Page, row: float, column: float) -> tuple[float, float]:
              return [box.x + at.x, box.y + at.y];
            }""",
         [row, column],
+    )
+    return x, y
+
+
+def image_point(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Which point of the image is at a place on the screen."""
+    x, y = page.evaluate(
+        """([x, y]) => {
+             const box = document.getElementById('view').getBoundingClientRect();
+             const at = window.flywheel.viewport.toImage({ x: x - box.x, y: y - box.y });
+             return [at.x, at.y];
+           }""",
+        [x, y],
     )
     return x, y
 
@@ -457,12 +473,13 @@ def test_the_wheel_zooms_to_the_cursor_and_a_strip_has_a_minimap(person: Callabl
         ready(page)
     assert page.evaluate("() => window.flywheel.image.width") == WIDE[1]
     expect(page.locator("#minimap")).to_be_hidden()
-    spot = place(page, 32, 700)
+    spot = [round(part) for part in place(page, 32, 700)]  # the wheel's event has whole px
+    under = image_point(page, *spot)
     page.mouse.move(*spot)
     for _ in range(4):
         page.mouse.wheel(0, -300)
     page.wait_for_function("() => window.flywheel.viewport.scale > 1.2")
-    assert place(page, 32, 700) == pytest.approx(spot, abs=1)
+    assert image_point(page, *spot) == pytest.approx(under, abs=0.01)
     expect(page.locator("#minimap")).to_be_visible()
     box = page.locator("#minimap").bounding_box()
     assert box["width"] > 600
@@ -519,6 +536,8 @@ def test_a_flagged_image_reaches_the_reviewer_who_corrects_it(person: Callable[.
     expect(reviewer.locator("#toasts")).to_contain_text("Sent back")
     by = label_of(server, judged)[0].by
     again = person(by)
+    if current(again) != judged:  # first what lies on their desk, then what was sent back
+        again.keyboard.press(".")
     again.wait_for_function("sample => window.flywheel.image?.sample === sample", arg=judged)
     expect(again.locator("#banner")).to_contain_text("chen sent this back: the border is too wide")
 

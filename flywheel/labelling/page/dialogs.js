@@ -4,6 +4,8 @@ import { KEYS } from "./keys.js";
 import { className, say } from "./words.js";
 
 const dialog = document.getElementById("dialog");
+// What is typed here is not for the page, also when the key closed the dialog.
+dialog.addEventListener("keydown", (event) => event.stopPropagation());
 
 // An element with properties and children; strings become text.
 export function element(tag, properties = {}, ...children) {
