@@ -74,7 +74,7 @@ const WORDS = {
   nothing_here: ["Nothing to take away here.", "此处没有可去除的区域。"],
   nothing_marked: ["Nothing is marked. Press D if there is no defect.", "尚未标记。如无缺陷请按 D。"],
   press_again: ["There is a mask. Press D again to drop it and submit “no defect”.", "已有掩膜。再按一次 D 将清除并提交“无缺陷”。"],
-  first_mask: ["First mask by {0}: correct it, or clear it with Shift+Delete.", "初始掩膜来自 {0}：请修正，或按 Shift+Delete 清除。"],
+  first_mask: ["First mask by {0}: correct it, or clear it with Shift+X.", "初始掩膜来自 {0}：请修正，或按 Shift+X 清除。"],
   agreed: ["Second opinion: it agrees to {0} % with the first (IoU).", "第二意见：与第一份标注一致度 {0} %（IoU）。"],
   disagreed: ["Second opinion: only {0} % agreement (IoU); a reviewer decides.", "第二意见：一致度仅 {0} %（IoU），由审核人决定。"],
   sent_to_reviewer: ["Submitted; a reviewer looks at it.", "已提交，等待审核。"],
