@@ -3,9 +3,9 @@
     python benchmarks/label_browser_latency.py [--images 8] [--clicker DIR] [--size 512x512] [--threads 2]
 
 Chromium opens the labelling page and clicks towards the true masks of simulated cloth, without previews. A time begins
-with the browser's pointerdown event and ends with the first task after the frame that shows the answer (a message posted
-while drawing). *At once*: the first click comes as soon as the image is shown, so that it waits for the model's look at
-the image as well; *first*: the first click on a further region of an image; *later*: all that follow on a region.
+with the browser's pointerdown event and ends with the first task after the frame that shows the answer (a message that
+is posted while drawing). *At once*: the first click comes as soon as the image is shown, so that it waits for the
+model's look at the image as well; *first*: on a further region of an image; *later*: all that follow on a region.
 """
 
 import argparse
@@ -96,7 +96,10 @@ def main() -> None:
     times: dict[str, list[float]] = {"at once": [], "first": [], "later": []}
     with tempfile.TemporaryDirectory() as folder:
         ws, truths = make_mill(Path(folder), images=arguments.images + 1, size=size, seed=arguments.seed)
-        with server(ws, clicker=arguments.clicker, threads=arguments.threads) as address, sync_playwright() as playwright:
+        with (
+            server(ws, clicker=arguments.clicker, threads=arguments.threads) as address,
+            sync_playwright() as playwright,
+        ):
             browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.set_default_timeout(PATIENCE)

@@ -1,11 +1,11 @@
-"""People who label at the same time against one real server on loopback: is a label lost or doubled, how long is a click?
+"""People who label at the same time against one real server on loopback: is a label lost, how long does a click take?
 
     python benchmarks/label_load.py [--people 8] [--minutes 5] [--clicker DIR] [--size 512x512]
 
-Simulated people click towards the true masks of simulated cloth at a person's pace, with previews, drafts and answers as
-the page sends them; a tenth of the answers is sent twice. Afterwards the store is read: every answer that the server
-confirmed must be in the journal and in the shards exactly once, pixel by pixel, and no two people may have held an image
-at the same time. Exit code 1 when not. Times are round trips over HTTP in ms.
+Simulated people click towards the true masks of simulated cloth at a person's pace, with previews, drafts and answers
+as the page sends them; a tenth of the answers is sent twice. Afterwards the store is read: every answer that the server
+confirmed must be in the journal and in the shards exactly once, pixel by pixel, and no two people may have held an
+image at the same time. Exit code 1 when not. Times are round trips over HTTP in ms.
 """
 
 import argparse
@@ -14,12 +14,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-
 from label_mill import make_mill, server
 from label_person import Diary, Person
+
 from flywheel.data.classes import ClassTable
 from flywheel.data.fabric import FABRIC_CLASSES
 from flywheel.data.shards import read_index, read_samples
@@ -64,8 +65,11 @@ def faults(ws: Workspace, diaries: list[Diary], truths: dict[str, np.ndarray]) -
 def overlaps(diaries: list[Diary]) -> list[str]:
     """Images that two people held at the same time."""
     spans = sorted(span for diary in diaries for span in diary.held)
-    pairs = zip(spans, spans[1:], strict=False)
-    return [f"two people held {one[0]} at once" for one, other in pairs if one[0] == other[0] and other[1] < one[2]]
+    return [
+        f"two people held {one[0]} at once"
+        for one, other in pairwise(spans)
+        if one[0] == other[0] and other[1] < one[2]
+    ]
 
 
 def main() -> None:
@@ -84,7 +88,9 @@ def main() -> None:
         ws, truths = make_mill(Path(folder), images=images, size=size, seed=arguments.seed)
         with server(ws, clicker=arguments.clicker, threads=arguments.threads) as address:
             people = [
-                Person(address, f"person {n}", truths, FABRIC_CLASSES.names, seed=arguments.seed + n, pace=arguments.pace)
+                Person(
+                    address, f"person {n}", truths, FABRIC_CLASSES.names, seed=arguments.seed + n, pace=arguments.pace
+                )
                 for n in range(arguments.people)
             ]
             until = time.monotonic() + 60 * arguments.minutes
@@ -110,7 +116,9 @@ def working(person: Person, until: float, failed: list[str]) -> None:
 def report(diaries: list[Diary], wrong: list[str], minutes: float) -> None:
     labels, clicks = sum(len(one.answers) for one in diaries), sum(one.clicks for one in diaries)
     twice = sum(one.sent_twice for one in diaries)
-    print(f"\n{len(diaries)} people, {minutes:g} min: {labels} labels, {clicks} clicks; {twice} answers were sent twice")
+    print(
+        f"\n{len(diaries)} people, {minutes:g} min: {labels} labels, {clicks} clicks; {twice} answers were sent twice"
+    )
     print(f"lost, doubled or changed labels, images held by two, refused requests: {len(wrong)}")
     print("\n| request | number | p50 ms | p95 ms | largest |\n|---|---|---|---|---|")
     for kind in KINDS:

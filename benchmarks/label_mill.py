@@ -1,4 +1,4 @@
-"""A workspace of simulated cloth with known answers, and a real labelling server on loopback: for the label benchmarks."""
+"""For the label benchmarks: a workspace of simulated cloth with known answers, and a real server on loopback."""
 
 import os
 import signal
@@ -36,7 +36,6 @@ def make_mill(root: Path, *, images: int, size: tuple[int, int], seed: int) -> t
         ingest(str(root / source), ws.paths, ws.params(), product="cloth")
     write_queue(ws.paths, prioritize(ws.paths, ws.params().prioritize, champion=None, seed=seed, turn=1))
     return ws, {sample.id: sample.mask for sample in waiting if sample.mask is not None}
-
 
 
 @contextmanager

@@ -35,7 +35,14 @@ class Person:
     """truths: (H, W) uint8 masks by sample, indices into `classes` (1 is the first); pace: 1 works as a person does."""
 
     def __init__(
-        self, address: str, name: str, truths: dict[str, np.ndarray], classes: tuple[str, ...], *, seed: int, pace: float
+        self,
+        address: str,
+        name: str,
+        truths: dict[str, np.ndarray],
+        classes: tuple[str, ...],
+        *,
+        seed: int,
+        pace: float,
     ) -> None:
         self._http = httpx.Client(base_url=address, headers={"Origin": address}, timeout=120)
         self._truths, self._classes, self._pace = truths, classes, pace

@@ -1,20 +1,14 @@
 """report.html in a real browser without a network."""
 
 import runpy
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from flywheel.paths import Paths
 from flywheel.report.render import write_report
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 HEADINGS = [
     "Champion",
     "History of generations",
@@ -26,14 +20,6 @@ HEADINGS = [
     "Words",
 ]
 full_workspace = runpy.run_path(str(Path(__file__).parents[1] / "unit" / "test_report.py"))["full_workspace"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

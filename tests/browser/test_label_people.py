@@ -1,0 +1,106 @@
+"""Several people, crashes and reviewers at the labelling page: nothing is lost, nothing is done twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Page, expect
+
+from flywheel.labelling.journal import read_events
+from tests.browser.label_mill import Server, current, drag, label_of, make_workspace, mask_of, ready, settle
+
+
+def test_two_browsers_never_hold_one_image(person: Callable[..., Page]) -> None:
+    pages = [person("zhang"), person("li")]
+    seen: list[str] = []
+    for _ in range(3):
+        held = [current(page) for page in pages]
+        assert None not in held
+        seen += held
+        for page, sample in zip(pages, held, strict=True):
+            page.keyboard.press(".")
+            page.wait_for_function("sample => window.flywheel.image?.sample !== sample", arg=sample)
+            ready(page)
+    assert len(set(seen)) == 6
+    pages[0].keyboard.press(",")
+    pages[0].wait_for_function("sample => window.flywheel.image?.sample === sample", arg=seen[4])
+    for page in pages:
+        page.locator("#person").click()  # signing out gives the images back
+        page.wait_for_selector("dialog[open] input")
+
+
+def test_a_killed_server_and_a_closed_tab_lose_nothing(person: Callable[..., Page], tmp_path: Path) -> None:
+    own = Server(make_workspace(tmp_path, seed=31, labels={}))
+    try:
+        page = person("zhang", at=own, quiet=False)  # the browser itself complains about refused connections
+        sample = current(page)
+        page.keyboard.press("b")
+        drag(page, (10, 10), (10, 50))
+        settle(page)
+        own.kill()
+        drag(page, (30, 10), (30, 50))
+        expect(page.locator("#saved")).to_have_text("Server does not answer; kept in this browser")
+        drawn = mask_of(page)
+        assert drawn[10, 30] == drawn[30, 30] != 0
+        own.start()
+        settle(page)
+        own.kill()
+        drag(page, (50, 10), (50, 50))
+        expect(page.locator("#saved")).to_have_text("Server does not answer; kept in this browser")
+        drawn = mask_of(page)
+        context = page.context
+        page.close()  # with a stroke that the server never got
+        own.start()
+        page = context.new_page()
+        page.goto(own.url)
+        ready(page)
+        assert current(page) == sample
+        assert np.array_equal(mask_of(page), drawn)
+        assert page.evaluate("() => window.flywheel.timer.seconds > 0")
+        settle(page)
+        own.kill()
+        page.keyboard.press("s")
+        expect(page.locator("#toasts")).to_contain_text("kept and sent again")
+        own.start()
+        page.wait_for_function("sample => window.flywheel.image?.sample !== sample", arg=sample)
+        assert np.array_equal(label_of(own, sample)[1], drawn)
+        assert [one.sample for one in read_events(own.ws.paths.labels)] == [sample]
+    finally:
+        own.stop()
+
+
+def test_a_flagged_image_reaches_the_reviewer_who_corrects_it(person: Callable[..., Page], server: Server) -> None:
+    page = person("li")
+    page.keyboard.press("r")
+    drag(page, (5, 5), (24, 44))
+    flagged = current(page)
+    page.keyboard.press("m")
+    page.locator("dialog textarea").fill("stain or shade?")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("sample => window.flywheel.image?.sample !== sample", arg=flagged)
+    reviewer = person("chen")
+    reviewer.keyboard.press("v")
+    reviewer.wait_for_function("sample => window.flywheel.image?.sample === sample", arg=flagged)
+    ready(reviewer)
+    expect(reviewer.locator("#judged")).to_contain_text("stain or shade?")
+    expect(reviewer.locator("#judged")).to_contain_text("Flagged")
+    reviewer.keyboard.press("e")
+    drag(reviewer, (15, 5), (15, 44))
+    corrected = mask_of(reviewer)
+    reviewer.keyboard.press("a")
+    expect(reviewer.locator("#toasts")).to_contain_text("Accepted with your corrections")
+    event, stored = label_of(server, flagged)
+    assert (event.by, event.purpose) == ("chen", "correction")
+    assert np.array_equal(stored, corrected)
+    reviewer.wait_for_function("() => window.flywheel.review.case && window.flywheel.editor")
+    judged = current(reviewer)
+    reviewer.keyboard.press("x")
+    reviewer.locator("dialog textarea").fill("the border is too wide")
+    reviewer.keyboard.press("Control+Enter")
+    expect(reviewer.locator("#toasts")).to_contain_text("Sent back")
+    by = label_of(server, judged)[0].by
+    again = person(by)
+    if current(again) != judged:  # first what lies on their desk, then what was sent back
+        again.keyboard.press(".")
+    again.wait_for_function("sample => window.flywheel.image?.sample === sample", arg=judged)
+    expect(again.locator("#banner")).to_contain_text("chen sent this back: the border is too wide")
