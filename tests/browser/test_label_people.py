@@ -7,7 +7,7 @@ import numpy as np
 from playwright.sync_api import Page, expect
 
 from flywheel.labelling.journal import read_events
-from tests.browser.label_mill import Server, current, drag, label_of, make_workspace, mask_of, ready, settle
+from tests.browser.label_mill import Server, current, drag, label_of, make_workspace, mask_of, ready, settle, submit
 
 
 def test_two_browsers_never_hold_one_image(person: Callable[..., Page]) -> None:
@@ -78,6 +78,9 @@ def test_a_flagged_image_reaches_the_reviewer_who_corrects_it(person: Callable[.
     page.locator("dialog textarea").fill("stain or shade?")
     page.keyboard.press("Control+Enter")
     page.wait_for_function("sample => window.flywheel.image?.sample !== sample", arg=flagged)
+    ready(page)
+    drag(page, (40, 40), (59, 79))
+    submit(page)
     reviewer = person("chen")
     reviewer.keyboard.press("v")
     reviewer.wait_for_function("sample => window.flywheel.image?.sample === sample", arg=flagged)
@@ -92,7 +95,8 @@ def test_a_flagged_image_reaches_the_reviewer_who_corrects_it(person: Callable[.
     event, stored = label_of(server, flagged)
     assert (event.by, event.purpose) == ("chen", "correction")
     assert np.array_equal(stored, corrected)
-    reviewer.wait_for_function("() => window.flywheel.review.case && window.flywheel.editor")
+    reviewer.wait_for_function("sample => window.flywheel.image?.sample !== sample", arg=flagged)
+    ready(reviewer)
     judged = current(reviewer)
     reviewer.keyboard.press("x")
     reviewer.locator("dialog textarea").fill("the border is too wide")

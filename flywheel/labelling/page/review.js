@@ -8,6 +8,7 @@ const LOOK = 5000; // ms between two looks for labels when there is none
 export class Review {
   #passed = [];
   #timer = 0;
+  #judging = false;
 
   constructor(app) {
     this.app = app;
@@ -71,8 +72,13 @@ export class Review {
   }
 
   async judge(verdict) {
+    if (!this.case || !this.app.editor || this.#judging) return;
+    this.#judging = true; // a key pressed twice must not judge twice
+    await this.#judge(verdict).finally(() => (this.#judging = false));
+  }
+
+  async #judge(verdict) {
     const { app } = this;
-    if (!this.case || !app.editor) return;
     await app.clickLine.settled();
     const title = { reject: "reject_title", leave_out: "leave_out_title" }[verdict];
     const action = { reject: "reject", leave_out: "leave_out" }[verdict];

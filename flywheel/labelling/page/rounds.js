@@ -7,6 +7,7 @@ const LOOK = 4000; // ms between two looks for work when there is none
 
 export class Rounds {
   #sending = false;
+  #moving = false; // a key pressed twice must not move twice
   #timer = 0;
   #sureOf = null; // image for which "no defect" was pressed once over a mask
 
@@ -49,9 +50,18 @@ export class Rounds {
     this.#timer = setTimeout(() => app.reviewing || app.image || this.resume(), LOOK);
   }
 
-  async go(by) {
+  go(by) {
+    return this.#move(() => this.#go(by));
+  }
+
+  async #move(work) {
+    if (this.#sending || this.#moving) return;
+    this.#moving = true;
+    await work().finally(() => (this.#moving = false));
+  }
+
+  async #go(by) {
     const { app } = this;
-    if (this.#sending) return;
     await app.autosave.flush();
     const place = this.place, wanted = place < 0 && by < 0 ? this.trail.length - 1 : place + by;
     if (wanted < 0) return app.toast("no_first");
@@ -118,9 +128,12 @@ export class Rounds {
     await this.submit({ clean: true });
   }
 
-  async skip() {
+  skip() {
+    return this.app.editor ? this.#move(() => this.#skip()) : undefined;
+  }
+
+  async #skip() {
     const { app } = this;
-    if (!app.editor || this.#sending) return;
     await app.autosave.flush();
     const { sample } = app.image;
     try {
