@@ -24,7 +24,7 @@ from label_person import Diary, Person
 from flywheel.data.classes import ClassTable
 from flywheel.data.fabric import FABRIC_CLASSES
 from flywheel.data.shards import read_index, read_samples
-from flywheel.labelling.events import LabelEvent
+from flywheel.labelling.events import LabelEvent, recode
 from flywheel.labelling.images import UID
 from flywheel.labelling.journal import read_events
 from flywheel.labelling.runs import from_runs
@@ -53,13 +53,21 @@ def faults(ws: Workspace, diaries: list[Diary], truths: dict[str, np.ndarray]) -
     if len(rows) != len(told):
         found.append(f"{len(rows)} labelled images in the shards, {len(told)} were answered")
     table = ClassTable.load(ws.paths.classes)
-    names = np.array([0, *(table.index(name) for name in FABRIC_CLASSES.names)], np.uint8)
     for sample in read_samples(ws.paths.shards, rows):
         answer = told.get(sample.scores[UID])
-        sent = None if answer is None else names[from_runs(answer[1], truths[sample.id].shape, sample.id)]
-        if answer is None or answer[0] != sample.id or not np.array_equal(sample.mask, sent):
+        if (
+            answer is None
+            or answer[0] != sample.id
+            or not np.array_equal(sample.mask, sent_mask(answer, truths, table))
+        ):
             found.append(f"image {sample.id} has another mask in the shards than was sent")
     return found + overlaps(diaries)
+
+
+def sent_mask(answer: tuple[str, list[int]], truths: dict[str, np.ndarray], table: ClassTable) -> np.ndarray:
+    """(H, W) uint8: the mask of a person's answer in the indices of `table`."""
+    sample, runs = answer
+    return recode(from_runs(runs, truths[sample].shape, sample), FABRIC_CLASSES.names, table)
 
 
 def overlaps(diaries: list[Diary]) -> list[str]:

@@ -37,6 +37,7 @@ from flywheel.workspace import Workspace, read_ledger_lines
 
 MINUTE = 60.0
 LANGUAGES = ("en", "zh")
+COPIES = {"segmenter": "champion", "clicker": "click_champion"}  # folders of champions' copies in the state folder
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _champion(ws: Workspace, kind: str) -> tuple[str, Path] | None:
         return None  # no turn has ended yet; MLflow need not be asked
     models = Registry(tracking_uri(ws.paths), f"{ws.name}-{kind}")
     champion = models.champion()
-    folder = models.fetch_champion(ws.paths.state / "champion")
+    folder = models.fetch_champion(ws.paths.state / COPIES[kind])
     return (f"{champion.name}/{champion.version}", folder) if champion and folder else None
 
 
