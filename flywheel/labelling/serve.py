@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from flywheel.errors import ConfigError, WorkspaceBusy
 from flywheel.labelling.app import create_app
 from flywheel.labelling.champion import Champion
-from flywheel.labelling.clicker import load_clicker
+from flywheel.labelling.clicker import CLASSICAL, ChosenClicker, choose_clicker
 from flywheel.labelling.clicks import Clicks
 from flywheel.labelling.database import Database
 from flywheel.labelling.desk import Desk
@@ -31,8 +31,9 @@ from flywheel.labelling.security import allowed_hosts, is_loopback
 from flywheel.labelling.service import PageInfo, Service
 from flywheel.labelling.sessions import Sessions
 from flywheel.labelling.tokens import read_tokens
-from flywheel.turn import registry
-from flywheel.workspace import Workspace
+from flywheel.registry import Registry
+from flywheel.tracking import tracking_uri
+from flywheel.workspace import Workspace, read_ledger_lines
 
 MINUTE = 60.0
 LANGUAGES = ("en", "zh")
@@ -42,7 +43,8 @@ LANGUAGES = ("en", "zh")
 class Options:
     """How the page is served. tokens: file of ROLE:NAME:TOKEN lines; hosts: further names of the page.
 
-    clicker: folder of a click model, "" for the shipped one, "classical"; certificate, key: files for TLS.
+    clicker: folder of a click model, "classical", or "" for the champion, else the shipped base;
+    certificate, key: files for TLS.
     """
 
     host: str = "127.0.0.1"
@@ -76,13 +78,13 @@ def serve(
         port = listener.getsockname()[1]
         say(make_queue(ws))
         service = make_service(ws, options, port=port, on_labels=on_labels)
-        say(f"Clicks are answered by {service.info.clicker}.")
+        say(_described(service.clicks.chosen))
         app = create_app(service, hosts=allowed_hosts(options.host, options.hosts))
         scheme = "https" if options.certificate else "http"
         shown = f"[{options.host}]" if ":" in options.host else options.host
         say(f"Labelling page: {scheme}://{shown}:{port}")
         turn = service.desk.round.turn
-        threading.Thread(target=lambda: service.champion.prepare(turn=turn), daemon=True, name="champion").start()
+        threading.Thread(target=service.champion.prepare, kwargs={"turn": turn}, daemon=True, name="champion").start()
         _run(app, listener, options)
         service.keeper.close()
     finally:
@@ -101,15 +103,21 @@ def make_service(ws: Workspace, options: Options, *, port: int, on_labels: Calla
     round = Round(ws.paths, params.label, journal, gallery, seed=params.seed)
     language = params.build_generation.caption_language
     desk = Desk(round, leases, Drafts(database, time.time), clock=time.time, language=language)
-    name, clicker = load_clicker(options.clicker)
+    clicks = Clicks(lambda: choose_clicker(options.clicker, fetch=lambda: _champion(ws, "clicker")), gallery)
+    champion = Champion(gallery, lambda: _champion(ws, "segmenter"))
+
+    def on_turn(turn: int) -> None:
+        clicks.refresh(turn=turn)
+        champion.prepare(turn=turn)
+
     return Service(
         desk=desk,
         review=Review(desk, four_eyes=bool(tokens)),
         sessions=Sessions(database, time.time, tokens or None),
-        clicks=Clicks(clicker, gallery),
-        champion=Champion(gallery, lambda: _champion(ws)),
-        keeper=Keeper(ws, desk, on_labels),
-        info=PageInfo(ws.root, ws.name, options.lang, name, f"flywheel_label_{port}", options.certificate is not None),
+        clicks=clicks,
+        champion=champion,
+        keeper=Keeper(ws, desk, on_labels, on_turn),
+        info=PageInfo(ws.root, ws.name, options.lang, f"flywheel_label_{port}", options.certificate is not None),
     )
 
 
@@ -148,9 +156,17 @@ def _run(app: FastAPI, listener: socket.socket, options: Options) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _champion(ws: Workspace) -> tuple[str, Path] | None:
-    """Name and folder of the segmenter in service."""
-    models = registry(ws)
+def _champion(ws: Workspace, kind: str) -> tuple[str, Path] | None:
+    """Name and folder of the model of `kind` (segmenter or clicker) in service."""
+    if not read_ledger_lines(ws.paths.ledger):
+        return None  # no turn has ended yet; MLflow need not be asked
+    models = Registry(tracking_uri(ws.paths), f"{ws.name}-{kind}")
     champion = models.champion()
     folder = models.fetch_champion(ws.paths.state / "champion")
     return (f"{champion.name}/{champion.version}", folder) if champion and folder else None
+
+
+def _described(chosen: ChosenClicker) -> str:
+    if chosen.kind == CLASSICAL:
+        return "Clicks are answered by classical region growing, since no click model is here or it was asked for."
+    return f"Clicks are answered by Defect-Click, {chosen.kind} {chosen.name}".rstrip() + "."
