@@ -9,6 +9,7 @@ are kept.
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -54,7 +55,7 @@ def _is_task(task: object) -> bool:
 
 def read(source: Source, names: list[str], max_pixels: int) -> Layout:
     layout = Layout()
-    finder = Finder([name for name in names if is_image_name(name)])
+    finder = _Images([name for name in names if is_image_name(name)])
     for name in (name for name in names if suffix(name) == ".json"):
         try:
             content = json.loads(read_table_text(source, name))
@@ -70,7 +71,7 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
     return layout
 
 
-def _read_file(name: str, tasks: list[Any], finder: Finder, max_pixels: int, layout: Layout) -> None:
+def _read_file(name: str, tasks: list[Any], finder: "_Images", max_pixels: int, layout: Layout) -> None:
     chosen: list[tuple[str, dict[str, Any], list[dict[str, Any]] | None]] = []
     for number, task in enumerate(tasks):
         where = f"{name}: tasks[{number}]"
@@ -103,7 +104,29 @@ def _read_file(name: str, tasks: list[Any], finder: Finder, max_pixels: int, lay
         )
 
 
-def _image(task: dict[str, Any], table: str, finder: Finder) -> tuple[str, str]:
+class _Images:
+    """Finds the file that an image's path in Label Studio means: under that name, or as it was before the upload."""
+
+    def __init__(self, images: list[str]) -> None:
+        self._finder = Finder(images)
+        self._by_upload: dict[str, list[str]] = defaultdict(list)
+        for image in images:
+            self._by_upload[_as_uploaded(image.rpartition("/")[2])].append(image)
+
+    def find(self, table: str, path: str) -> str:
+        """Name of the file; "" when there is none, or several that may be meant."""
+        base = path.rpartition("/")[2]
+        found = self._finder.find(table, path) or self._finder.find(table, base)
+        same = self._by_upload[_UPLOAD.sub("", base)]
+        return found or (same[0] if len(same) == 1 else "")
+
+
+def _as_uploaded(base: str) -> str:
+    """A file's name as Label Studio stores it (Django's get_valid_filename), without the digits put before it."""
+    return re.sub(r"[^-\w.]", "", base.strip().replace(" ", "_"))
+
+
+def _image(task: dict[str, Any], table: str, finder: _Images) -> tuple[str, str]:
     """What the task calls its image, and the file of the source that it means ("" when it is not there)."""
     if not _is_task(task):
         raise ValueError("data and annotations")
@@ -112,12 +135,7 @@ def _image(task: dict[str, Any], table: str, finder: Finder) -> tuple[str, str]:
     if not values:
         raise ValueError("image in its data")
     path = image_path(values[0])
-    base = path.rpartition("/")[2]
-    for candidate in (path, base, _UPLOAD.sub("", base)):
-        found = finder.find(table, candidate)
-        if found:
-            return path, found
-    return path, ""
+    return path, finder.find(table, path)
 
 
 def image_path(address: str) -> str:

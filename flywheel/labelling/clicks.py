@@ -139,9 +139,7 @@ class Clicks:
         return Region(version, shown, box, to_runs(crop(inside, box)), classes)
 
 
-def _versions(
-    chosen: ChosenClicker, sample: str, clicks: Sequence[Click], start: np.ndarray | None
-) -> list[str]:
+def _versions(chosen: ChosenClicker, sample: str, clicks: Sequence[Click], start: np.ndarray | None) -> list[str]:
     """Digests of the region after none, one, ... and all of the clicks."""
     digest = hashlib.sha256(f"{chosen.kind}|{chosen.name}|{sample}".encode())
     if start is not None:

@@ -95,7 +95,8 @@ def test_brush_masks_and_polygons_become_one_index_mask_with_later_ones_on_top(t
     [
         ("/data/upload/1/0a1b2c3d-a.png", "0a1b2c3d-a.png"),
         ("/data/upload/1/0a1b2c3d-a.png", "upload/1/0a1b2c3d-a.png"),
-        ("/data/upload/1/0a1b2c3d-a%20b.png", "images/a b.png"),
+        ("/data/upload/1/0a1b2c3d-a_b1.png", "images/a b(1).png"),
+        ("/data/upload/1/0a1b2c3d-%E6%96%AD%E7%BA%B1.png", "断纱.png"),
         ("/data/local-files/?d=mill%2Froll/a.png", "mill/roll/a.png"),
         ("/data/local-files/?d=mill/roll/a.png", "roll/a.png"),
         ("s3://bucket/mill/a.png", "mill/a.png"),
