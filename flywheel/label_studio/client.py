@@ -33,6 +33,10 @@ class Client:
         if parts.scheme not in PORTS or not parts.hostname or parts.username or parts.query:
             raise ConfigError(f"Label Studio at {server!r}: expected an address such as http://127.0.0.1:8080")
         self.server = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        if not _fits_header(key):
+            raise ConfigError(
+                "LABEL_STUDIO_API_KEY: not a token of Label Studio; copy it from the account's page again"
+            )
         self._key, self._access = key, ""
         self._lock = threading.Lock()
         self._http = httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
@@ -91,9 +95,9 @@ class Client:
             return answer.status_code, bytes(content[: limit + 1])
 
     def _authorization(self) -> dict[str, str]:
-        if not self._key:
-            return {}
-        return {"Authorization": f"Bearer {self._access}" if _is_personal(self._key) else f"Token {self._key}"}
+        if _is_personal(self._key):
+            return {"Authorization": f"Bearer {self._access}"} if self._access else {}
+        return {"Authorization": f"Token {self._key}"} if self._key else {}
 
     def _renewed(self) -> bool:
         """Whether there is a new short-lived token to try with."""
@@ -101,10 +105,16 @@ class Client:
             return False
         with self._lock:
             answer = self._http.post(f"{self.server}/{REFRESH}", json={"refresh": self._key})
-            if answer.status_code != 200:
-                return False
-            self._access = str(answer.json().get("access", ""))
-        return True
+            try:
+                access = str(answer.json()["access"])
+            except (ValueError, KeyError, TypeError):
+                access = ""  # refused
+            self._access = access if _fits_header(access) else ""
+        return bool(self._access)
+
+
+def _fits_header(token: str) -> bool:
+    return token.isascii() and token.isprintable()
 
 
 def _is_personal(key: str) -> bool:
