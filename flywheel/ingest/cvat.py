@@ -20,6 +20,7 @@ from flywheel.ingest.coco import region
 from flywheel.ingest.finder import Finder
 from flywheel.ingest.labels import Labels, check_frame, painted
 from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask
+from flywheel.ingest.markup import parse_xml
 from flywheel.ingest.source import Source, is_image_name, read_table_text, suffix
 
 NAME = "cvat"
@@ -58,16 +59,6 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
         except IngestError as err:
             layout.problems.append((name, str(err)))
     return layout
-
-
-def parse_xml(text: str, where: str) -> ElementTree.Element:
-    """Root of an XML text. Raises IngestError when it is damaged, or declares entities, which can be bombs."""
-    if "<!DOCTYPE" in text:
-        raise IngestError(f"{where}: a document type declaration, which no export has; remove it")
-    try:
-        return ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError, RecursionError) as err:
-        raise IngestError(f"{where}: not valid XML ({err}); export it again") from err
 
 
 def _read_file(name: str, root: ElementTree.Element, finder: Finder, max_pixels: int, layout: Layout) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from flywheel.errors import DataInvalid, IngestError
-from flywheel.ingest.cvat import parse_xml
+from flywheel.ingest.markup import parse_xml
 
 IMAGE, BRUSH, CLICK = "image", "defect", "click"  # names of the tags in the configs that `flywheel export` writes
 LOCAL_FILES = "/data/local-files/?d="  # address of a local file, before its path below Label Studio's document root
