@@ -96,10 +96,10 @@ def _read_file(name: str, tasks: list[Any], finder: "_Images", max_pixels: int, 
                 image,
                 label=label,
                 classes=labels.classes,
-                product=str(data.get("product", "")),
-                group=str(data.get("group", "")),
-                given_split=GIVEN.get(str(data.get("split", "")).lower(), ""),
-                caption=str(data.get("caption", "")),
+                product=_text(data, "product"),
+                group=_text(data, "group"),
+                given_split=GIVEN.get(_text(data, "split").lower(), ""),
+                caption=_text(data, "caption"),
             )
         )
 
@@ -147,6 +147,12 @@ def image_path(address: str) -> str:
     if parts.path.rstrip("/").endswith("/local-files"):
         return parse_qs(parts.query).get("d", [""])[0].lstrip("/")
     return unquote(parts.path).lstrip("/")
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    """A text or number of a task's data; other values, such as null, say nothing."""
+    value = data.get(key)
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def _result(annotations: list[Any]) -> list[dict[str, Any]] | None:

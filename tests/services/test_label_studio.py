@@ -28,7 +28,11 @@ from tests.services.conftest import free_port
 from tests.services.studio_server import TOKEN, executable, label_studio, running
 from tests.unit.studio import CLASSES, CONFIG, SIZE, click_model, cloth, point, region
 
-pytestmark = pytest.mark.skipif(executable() is None, reason="Label Studio is not installed (make test-label-studio)")
+pytestmark = [
+    pytest.mark.skipif(executable() is None, reason="Label Studio is not installed (make test-label-studio)"),
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),  # its first start takes minutes on a busy machine
+]
 
 
 @pytest.fixture(scope="module")

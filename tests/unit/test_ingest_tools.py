@@ -109,6 +109,13 @@ def test_images_are_found_by_what_label_studio_calls_them(tmp_path: Path, addres
     assert np.array_equal(labelled(tmp_path)[file].mask, ring().astype(np.uint8))
 
 
+def test_of_a_tasks_data_only_texts_and_numbers_are_taken(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    write_tasks(tmp_path, task("a.png", [], group=17, caption=None, product={"x": 1}, split=["test"]))
+    sample = labelled(tmp_path)["a.png"]
+    assert (sample.group, sample.caption, sample.product, sample.given_split) == ("17", "", "", "")
+
+
 def test_ground_truth_counts_before_the_newest_and_cancelled_annotations_never(tmp_path: Path) -> None:
     hole, stain, none = [brush(ring(), "hole")], [brush(ring(), "stain")], []
     annotations = {
