@@ -56,6 +56,11 @@ class ImageState:
     reference: np.ndarray
     features: Features
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it keeps in memory."""
+        return self.rgb.nbytes + self.reference.nbytes + sum(one.nbytes for one in self.features)
+
     def window_picture(self, window: Window) -> np.ndarray:
         """What the refiner sees there: (S, S, 3 + R) float32."""
         seen = normalised(self.rgb[window.slices], self.light)

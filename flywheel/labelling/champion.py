@@ -55,15 +55,19 @@ class Champion:
 
     def prepare(self, *, turn: int) -> None:
         """Load the champion of `turn`, unless it is loaded. Without a usable one people start from nothing."""
-        from flywheel.segmenter.model import load_segmenter
-
         with self._lock:
             if turn == self._turn:
                 return
             try:
                 fetched = self._fetch()
-                self._model = (fetched[0], load_segmenter(fetched[1])) if fetched else None
+                self._model = (fetched[0], _load(fetched[1])) if fetched else None
             except FlywheelError as err:
                 LOG.warning("images start without a first mask: %s", err)
                 self._model = None
             self._turn = turn
+
+
+def _load(folder: Path) -> "Segmenter":
+    from flywheel.segmenter.model import load_segmenter  # torch, which a page without a champion can do without
+
+    return load_segmenter(folder)

@@ -29,6 +29,10 @@ class Surface:
 
     features: np.ndarray
 
+    @property
+    def nbytes(self) -> int:
+        return self.features.nbytes
+
 
 class Growing:
     """Region growing; of all tolerances the one whose region stands out most from what lies around it counts (the

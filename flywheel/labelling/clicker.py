@@ -1,12 +1,14 @@
-"""What the page asks of a click model; `flywheel/defect_click` fulfils it, and so does `classical.Growing`."""
+"""What the page asks of a click model, and which one answers: `flywheel/defect_click`, or without one `classical`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-CLASSICAL = "classical"
+CLASSICAL: Final = "classical"
+Kind = Literal["champion", "base", "folder", "classical"]
 
 
 class Click(NamedTuple):
@@ -17,8 +19,15 @@ class Click(NamedTuple):
     positive: bool
 
 
+class Seen(Protocol):
+    """What a clicker keeps of an image; apart from its size its own affair."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
 class Clicker(Protocol):
-    """Turns clicks into a region. What `set_image` returns is the clicker's own affair."""
+    """Turns clicks into a region."""
 
     def set_image(self, rgb: np.ndarray) -> Any:
         """What the clicker keeps of an (H, W, 3) uint8 RGB image, so that clicks on it are quick."""
@@ -39,15 +48,47 @@ class Proposer(Protocol):
         """Class names with their probabilities, the likeliest first. mask: (H, W) bool."""
 
 
-def load_clicker(model: str) -> tuple[str, Clicker]:
-    """The clicker called `model`, and what to call it: a folder, "" for the shipped model, or "classical".
+@dataclass(frozen=True)
+class ChosenClicker:
+    """kind: the workspace's champion, the shipped base, a folder that was named, or classical: no model at all.
 
-    Raises ModelError for a folder that holds no click model.
+    name: of champion and folder, for people.
+    """
+
+    kind: Kind
+    name: str
+    clicker: Clicker
+
+
+def choose_clicker(
+    model: str, *, fetch: Callable[[], tuple[str, Path] | None], base: Path | None = None
+) -> ChosenClicker:
+    """What answers clicks. model: a folder, "classical", or "": the champion, else the base, else classical.
+
+    fetch: gives name and folder of the workspace's own click model, or None. base: folder of the shipped model, if it
+    is another than flywheel/defect_click/base.
+    Raises ModelError for a folder that holds no click model, and for a damaged champion or base.
     """
     if model == CLASSICAL:
-        from flywheel.labelling.classical import Growing
+        return _classical()
+    if model:
+        return _learned("folder", Path(model).resolve().name, Path(model))
+    champion = fetch()
+    if champion:
+        return _learned("champion", *champion)
+    from flywheel.defect_click.model_folder import BASE
 
-        return CLASSICAL, Growing()
+    base = base or BASE
+    return _learned("base", "", base) if base.exists() else _classical()
+
+
+def _classical() -> ChosenClicker:
+    from flywheel.labelling.classical import Growing
+
+    return ChosenClicker(CLASSICAL, "", Growing())
+
+
+def _learned(kind: Kind, name: str, folder: Path) -> ChosenClicker:
     from flywheel.defect_click.clicker import Clicker as DefectClick
 
-    return f"Defect-Click {Path(model).name}".strip(), DefectClick.load(Path(model) if model else None)
+    return ChosenClicker(kind, name, DefectClick.load(folder))

@@ -1,27 +1,28 @@
 """Clicks of people become regions, quickly: what was computed once is found again by what it was computed from.
 
-A region is known by the digest of image, starting mask and clicks. So the answer to a request follows from the
+A region is known by the digest of model, image, starting mask and clicks. So the answer to a request follows from the
 request alone: steps back, a restarted server and two windows need no care, and the mask before the last click is
 nearly always in memory.
 """
 
 import hashlib
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from flywheel.errors import DataInvalid, TooBusy
-from flywheel.labelling.clicker import Click, Clicker, Proposer
+from flywheel.errors import DataInvalid, FlywheelError, TooBusy
+from flywheel.labelling.clicker import ChosenClicker, Click, Proposer, Seen
 from flywheel.labelling.images import Gallery
 from flywheel.labelling.lru import Lru
 from flywheel.labelling.runs import Box, box_of, crop, to_runs
 
-IMAGES = 256 * 2**20  # bytes of pixels of images whose features are kept (features are a small multiple of that)
+IMAGES = 768 * 2**20  # bytes of what clickers keep of images
 REGIONS = 256 * 2**20  # bytes of regions kept
 MOST_CLICKS = 100
+LOG = logging.getLogger("flywheel.labelling")
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,35 @@ class Region:
 
 
 class Clicks:
-    """One click model for all people; it computes one click at a time."""
+    """One click model for all people; it computes one click at a time.
 
-    def __init__(self, clicker: Clicker, gallery: Gallery) -> None:
-        self._clicker, self._gallery = clicker, gallery
+    choose: gives the model to use now; asked again with every turn, since a turn may train a better one.
+    """
+
+    def __init__(self, choose: Callable[[], ChosenClicker], gallery: Gallery) -> None:
+        self._choose, self._gallery = choose, gallery
+        self.chosen = choose()
+        self._turn: int | None = None
         self._model = threading.Lock()
-        self._states: Lru[tuple[Any, int]] = Lru(IMAGES, lambda state: state[1])
+        self._states: Lru[Seen] = Lru(IMAGES, lambda seen: seen.nbytes)
         self._regions: Lru[np.ndarray] = Lru(REGIONS, lambda region: region.nbytes)
+
+    def refresh(self, *, turn: int) -> None:
+        """Take the model of `turn`; the one in use stays when the new one cannot be had."""
+        if self._turn is None:
+            self._turn = turn  # chosen a moment ago
+        if turn == self._turn:
+            return
+        self._turn = turn
+        try:
+            self.chosen = self._choose()
+        except FlywheelError as err:
+            LOG.warning("clicks are answered by the same model as before: %s", err)
 
     def prepare(self, sample: str) -> None:
         """Compute what the clicker keeps of an image, so that its first click is quick."""
         with self._model:
-            self._state(sample)
+            self._state(self.chosen, sample)
 
     def region(
         self, sample: str, clicks: Sequence[Click], start: np.ndarray | None, *, shown: str = "", wait: bool = True
@@ -66,20 +84,22 @@ class Clicks:
         for click in clicks:
             if not (0 <= click.row < height and 0 <= click.column < width):
                 raise DataInvalid(f"click at ({click.row}, {click.column}) is outside the image of {height} x {width}")
-        versions = _versions(sample, clicks, start)
-        probability = self._regions.get(versions[-1])
-        if probability is None:
+        chosen = self.chosen
+        versions = _versions(chosen, sample, clicks, start)
+        probability, proposed = self._regions.get(versions[-1]), []
+        if probability is None or wait:
             if not self._model.acquire(blocking=wait):
                 raise TooBusy("the click model is at work")
             try:
-                probability = self._computed(sample, clicks, start, versions)
+                if probability is None:
+                    probability = self._computed(chosen, sample, clicks, start, versions)
+                proposed = self._proposed(chosen, sample, probability > 0.5) if wait else []
             finally:
                 self._model.release()
-        inside = probability > 0.5
-        return self._changed(versions[-1], inside, shown, self._proposed(sample, inside) if wait else [])
+        return self._changed(versions[-1], probability > 0.5, shown, proposed)
 
     def _computed(
-        self, sample: str, clicks: Sequence[Click], start: np.ndarray | None, versions: list[str]
+        self, chosen: ChosenClicker, sample: str, clicks: Sequence[Click], start: np.ndarray | None, versions: list[str]
     ) -> np.ndarray:
         """The last click's region, from the nearest one that is still known."""
         known = len(clicks)
@@ -89,27 +109,26 @@ class Clicks:
             region = self._regions.get(versions[known]) if known else None
         if region is None and start is not None:
             region = start.astype(np.float32)
-        state = self._state(sample)
+        state = self._state(chosen, sample)
         for count in range(known + 1, len(clicks) + 1):
             previous = None if region is None else region.astype(np.float32)
-            region = self._clicker.click(state, clicks[:count], previous).astype(np.float16)  # half the memory
+            region = chosen.clicker.click(state, clicks[:count], previous).astype(np.float16)  # half the memory
             self._regions.put(versions[count], region)
         assert region is not None, "a region without clicks"
         return region
 
-    def _state(self, sample: str) -> Any:
-        known = self._states.get(sample)
-        if known is None:
-            pixels = self._gallery.pixels(sample)
-            known = (self._clicker.set_image(pixels), pixels.nbytes)
-            self._states.put(sample, known)
-        return known[0]
+    def _state(self, chosen: ChosenClicker, sample: str) -> Seen:
+        key = (chosen.kind, chosen.name, sample)
+        state = self._states.get(key)
+        if state is None:
+            state = chosen.clicker.set_image(self._gallery.pixels(sample))
+            self._states.put(key, state)
+        return state
 
-    def _proposed(self, sample: str, inside: np.ndarray) -> list[tuple[str, float]]:
-        if not isinstance(self._clicker, Proposer) or not inside.any():
+    def _proposed(self, chosen: ChosenClicker, sample: str, inside: np.ndarray) -> list[tuple[str, float]]:
+        if not isinstance(chosen.clicker, Proposer) or not inside.any():
             return []
-        with self._model:
-            return self._clicker.propose_class(self._state(sample), inside)
+        return chosen.clicker.propose_class(self._state(chosen, sample), inside)
 
     def _changed(self, version: str, inside: np.ndarray, shown: str, classes: list[tuple[str, float]]) -> Region:
         before = self._regions.get(shown) if shown else None
@@ -120,9 +139,9 @@ class Clicks:
         return Region(version, shown, box, to_runs(crop(inside, box)), classes)
 
 
-def _versions(sample: str, clicks: Sequence[Click], start: np.ndarray | None) -> list[str]:
+def _versions(chosen: ChosenClicker, sample: str, clicks: Sequence[Click], start: np.ndarray | None) -> list[str]:
     """Digests of the region after none, one, ... and all of the clicks."""
-    digest = hashlib.sha256(sample.encode())
+    digest = hashlib.sha256(f"{chosen.kind}|{chosen.name}|{sample}".encode())
     if start is not None:
         digest.update(np.packbits(start).tobytes())
     found = [digest.hexdigest()[:16]]

@@ -46,10 +46,20 @@ def make_queue(ws: Workspace) -> str:
 
 
 class Keeper:
-    """Looks after a round in a thread of its own. on_labels: called with what was handed over, once for each time."""
+    """Looks after a round in a thread of its own.
 
-    def __init__(self, ws: Workspace, desk: Desk, on_labels: Callable[[dict[str, Any]], None]) -> None:
-        self._ws, self._desk, self._on_labels = ws, desk, on_labels
+    on_labels: called with what was handed over, once for each time. on_turn: called with the queue's turn when it may
+    be another one than before, so that new champions come into service.
+    """
+
+    def __init__(
+        self,
+        ws: Workspace,
+        desk: Desk,
+        on_labels: Callable[[dict[str, Any]], None],
+        on_turn: Callable[[int], None] = lambda turn: None,
+    ) -> None:
+        self._ws, self._desk, self._on_labels, self._on_turn = ws, desk, on_labels, on_turn
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
         self._lock = threading.Lock()
         self._looking = False
@@ -83,6 +93,7 @@ class Keeper:
             self._desk.round.refresh()
             answered = self._desk.round.finished()
             done, turn_of_queue = self._desk.round.queue_done, self._desk.round.turn
+        self._on_turn(turn_of_queue)
         if not answered:
             self.state = LABELLING
         elif not done and self._desk.round.entries:
@@ -92,6 +103,8 @@ class Keeper:
             make_queue(self._ws)
             with self._desk.lock:
                 self._desk.round.refresh()
+                turn_of_queue = self._desk.round.turn
+            self._on_turn(turn_of_queue)
             self.state = LABELLING
         else:
             self.state = HANDED_OVER

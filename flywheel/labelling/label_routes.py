@@ -74,6 +74,7 @@ def routes(service: Service) -> APIRouter:
         return progress(desk, service.review, person) | {
             "state": service.keeper.state,
             "present": service.sessions.present(),
+            "clicker": {"kind": service.clicks.chosen.kind, "name": service.clicks.chosen.name},
         }
 
     @router.get("/people")

@@ -18,7 +18,7 @@ from flywheel.labelling.sessions import Person, Sessions
 
 @dataclass(frozen=True)
 class PageInfo:
-    """workspace: folder; name: of the workspace; lang: of the page at first, en or zh; clicker: what answers clicks.
+    """workspace: folder; name: of the workspace; lang: of the page at first, en or zh.
 
     cookie: name of the cookie (cookies of all ports of a host are one jar); https: whether the page is served by TLS.
     """
@@ -26,7 +26,6 @@ class PageInfo:
     workspace: Path
     name: str
     lang: str
-    clicker: str
     cookie: str
     https: bool
 

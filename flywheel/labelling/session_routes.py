@@ -29,7 +29,6 @@ def routes(service: Service) -> APIRouter:
                 "person": {"name": person.name, "reviews": person.reviews},
                 "workspace": str(info.workspace),
                 "name": info.name,
-                "clicker": info.clicker,
                 "caption_language": service.desk.language,
                 "classes": service.palette(),
             }

@@ -11,10 +11,10 @@ from sklearn.metrics import jaccard_score
 
 from flywheel.data.sample import Sample
 from flywheel.data.shards import write_shard
-from flywheel.errors import DataInvalid, MaskInvalid, TooBusy
+from flywheel.errors import DataInvalid, MaskInvalid, ModelError, TooBusy
 from flywheel.labelling.agreement import agreement
 from flywheel.labelling.classical import Growing
-from flywheel.labelling.clicker import Click
+from flywheel.labelling.clicker import CLASSICAL, ChosenClicker, Click
 from flywheel.labelling.clicks import Clicks
 from flywheel.labelling.images import Gallery
 from flywheel.labelling.lru import Lru
@@ -34,6 +34,10 @@ def spotted(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     truth[(rows - 60) ** 2 + (columns - 100) ** 2 <= 9**2] = 2
     image = rng.normal(120, 6, (*SHAPE, 3)) - 55 * (truth == 1)[..., None] + 60 * (truth == 2)[..., None]
     return np.clip(image, 0, 255).astype(np.uint8), truth
+
+
+def growing() -> ChosenClicker:
+    return ChosenClicker(CLASSICAL, "", Growing())
 
 
 class Counting(Growing):
@@ -129,7 +133,7 @@ def test_a_negative_click_takes_away_and_a_positive_one_adds():
 
 def test_a_region_that_was_asked_for_is_not_computed_again(gallery, sample):
     clicker = Counting()
-    clicks = Clicks(clicker, gallery)
+    clicks = Clicks(lambda: ChosenClicker("folder", "counting", clicker), gallery)
     asked = [Click(30, 40, True), Click(60, 100, True)]
     first = clicks.region(sample, asked[:1], None)
     second = clicks.region(sample, asked, None, shown=first.version)
@@ -140,7 +144,7 @@ def test_a_region_that_was_asked_for_is_not_computed_again(gallery, sample):
 
 
 def test_only_what_changed_is_sent_and_it_adds_up(gallery, sample):
-    clicks = Clicks(Growing(), gallery)
+    clicks = Clicks(growing, gallery)
     asked = [Click(30, 40, True), Click(60, 100, True), Click(30, 40, False)]
     shown, before = "", None
     for count in (1, 2, 3):
@@ -156,10 +160,10 @@ def test_only_what_changed_is_sent_and_it_adds_up(gallery, sample):
 
 def test_after_a_restart_the_same_request_gives_the_same_region(gallery, sample):
     asked = [Click(30, 40, True), Click(60, 100, True), Click(33, 40, False)]
-    first = Clicks(Growing(), gallery)
+    first = Clicks(growing, gallery)
     for count in (1, 2, 3):
         last = first.region(sample, asked[:count], None)
-    again = Clicks(Growing(), gallery).region(sample, asked, None, shown="0" * 16)  # shows what nobody knows any more
+    again = Clicks(growing, gallery).region(sample, asked, None, shown="0" * 16)  # shows what nobody knows any more
     assert again == last
     assert again.base == ""
 
@@ -167,13 +171,38 @@ def test_after_a_restart_the_same_request_gives_the_same_region(gallery, sample)
 def test_a_region_that_a_person_took_up_is_corrected_not_redrawn(gallery, sample):
     start = np.zeros(SHAPE, bool)
     start[5:15, 5:15] = True
-    region = whole(Clicks(Growing(), gallery).region(sample, [Click(60, 100, True)], start))
+    region = whole(Clicks(growing, gallery).region(sample, [Click(60, 100, True)], start))
     assert region[5:15, 5:15].all()
     assert region[60, 100] == 1
 
 
+def test_a_turn_brings_its_model_and_a_model_that_cannot_be_had_changes_nothing(gallery, sample):
+    offered: list[ChosenClicker | ModelError] = [
+        ChosenClicker("champion", f"mill-clicker/{version}", Counting()) for version in (1, 2)
+    ]
+    first, second = offered
+    offered.insert(1, ModelError("the copy is damaged"))
+    clicks = Clicks(lambda: give(offered.pop(0)), gallery)
+    asked = [Click(30, 40, True)]
+    before = clicks.region(sample, asked, None)
+    for turn in (1, 1, 2):  # the last one finds no usable model
+        clicks.refresh(turn=turn)
+        assert clicks.region(sample, asked, None) == before
+    clicks.refresh(turn=3)
+    assert clicks.chosen is second
+    after = clicks.region(sample, asked, None, shown=before.version)
+    assert (after.box, after.runs, after.version != before.version) == ((0, 0, 0, 0), [], True)  # the same region
+    assert [len(one.clicker.asked) for one in (first, second)] == [1, 1]
+
+
+def give(found: ChosenClicker | ModelError) -> ChosenClicker:
+    if isinstance(found, ModelError):
+        raise found
+    return found
+
+
 def test_a_preview_does_not_wait_for_the_model(gallery, sample):
-    clicks = Clicks(Growing(), gallery)
+    clicks = Clicks(growing, gallery)
     known = clicks.region(sample, [Click(30, 40, True)], None)
     with clicks._model:
         with pytest.raises(TooBusy):
@@ -183,7 +212,7 @@ def test_a_preview_does_not_wait_for_the_model(gallery, sample):
 
 def test_clicks_outside_the_image_are_refused(gallery, sample):
     with pytest.raises(DataInvalid, match="outside the image"):
-        Clicks(Growing(), gallery).region(sample, [Click(96, 0, True)], None)
+        Clicks(growing, gallery).region(sample, [Click(96, 0, True)], None)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 97, 3), (-1, 0, 3, 3), (90, 120, 10, 3), (0, 0, 0, 3)])

@@ -7,13 +7,21 @@ import pytest
 
 from flywheel.annotate.queue import read_queue
 from flywheel.data.fabric import draw_sample, write_folder
+from flywheel.defect_click.clicker import Clicker
+from flywheel.defect_click.model_folder import save_click_model
+from flywheel.defect_click.network import ClickConfig, build_network
+from flywheel.defect_click.prototypes import Prototypes
 from flywheel.errors import ConfigError, ModelError
+from flywheel.files import write_text
 from flywheel.ingest.ingest import ingest
-from flywheel.labelling.clicker import load_clicker
+from flywheel.labelling.classical import Growing
+from flywheel.labelling.clicker import Click, choose_clicker
 from flywheel.labelling.keeper import make_queue
 from flywheel.labelling.security import allowed_hosts, host_name, is_loopback
-from flywheel.labelling.serve import Options, serve
+from flywheel.labelling.serve import Options, make_service, serve
 from flywheel.labelling.tokens import find_token, read_tokens
+from flywheel.registry import Registry
+from flywheel.tracking import Tracker, artifact_root, tracking_uri
 from flywheel.workspace import Workspace, init_workspace
 
 
@@ -109,7 +117,50 @@ def test_names_of_the_page() -> None:
     assert [host_name(value) for value in ("A.b:80", "[::1]:80", "[::1", "")] == ["a.b", "::1", "", ""]
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a click model that has learnt nothing yet."""
+    folder = tmp_path_factory.mktemp("click")
+    save_click_model(folder, build_network(ClickConfig(), seed=0), Prototypes.empty(), [], origin={})
+    return folder
+
+
 def test_a_folder_without_a_click_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
-        load_clicker(str(tmp_path))
-    assert load_clicker("classical")[0] == "classical"
+        choose_clicker(str(tmp_path), fetch=lambda: None)
+
+
+def test_the_workspaces_champion_answers_clicks_else_the_base_else_no_model(tmp_path: Path, model: Path) -> None:
+    champion = ("mill-clicker/3", model)
+    cases = [
+        ("", champion, model, ("champion", "mill-clicker/3", Clicker)),
+        ("", None, model, ("base", "", Clicker)),
+        ("", None, tmp_path / "none", ("classical", "", Growing)),
+        ("classical", champion, model, ("classical", "", Growing)),
+        (str(model), champion, model, ("folder", model.name, Clicker)),
+    ]
+    for asked, found, base, expected in cases:
+        chosen = choose_clicker(asked, fetch=lambda found=found: found, base=base)
+        assert (chosen.kind, chosen.name, type(chosen.clicker)) == expected
+
+
+def test_the_click_champion_comes_from_the_registry_once_a_turn_has_ended(ws: Workspace, model: Path) -> None:
+    options = Options()
+    known = make_service(ws, options, port=8765, on_labels=lambda _: None)
+    assert known.clicks.chosen.kind in ("base", "classical")
+    known.keeper.close()
+    tracker = Tracker(tracking_uri(ws.paths), ws.name, artifact_root(ws.paths))
+    models = Registry(tracking_uri(ws.paths), f"{ws.name}-clicker")
+    models.promote(models.register(tracker.start_turn(1, {}), model, {}))
+    write_text(ws.paths.ledger, '{"turn": 1}\n')
+    try:
+        service = make_service(ws, options, port=8765, on_labels=lambda _: None)
+        service.keeper.close()
+    finally:
+        ws.paths.ledger.unlink()
+    assert (service.clicks.chosen.kind, service.clicks.chosen.name) == ("champion", f"{ws.name}-clicker/1")
+    sample = read_queue(ws.paths)["entries"][0]["id"]
+    region = service.clicks.region(sample, [Click(20, 30, True)], None)
+    top, left, height, width = region.box
+    assert top <= 20 < top + height
+    assert left <= 30 < left + width

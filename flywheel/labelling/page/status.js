@@ -16,9 +16,11 @@ export class Status {
       this.progress = progress;
       this.#showQueue();
       this.#showTop();
+      this.#showClicker();
     });
     on(["language", "image", "reviewing"], this.#showTop);
     on(["language"], this.#showQueue);
+    on(["language"], this.#showClicker);
     on(["time", "changed", "image", "language", "draw"], this.#showCost);
     on(["cursor", "image", "changed", "language"], this.#showUnder);
     on(["zoom", "image"], () => ($("zoom").textContent = app.image ? `${Math.round(100 * app.viewport.scale)} %` : ""));
@@ -54,6 +56,15 @@ export class Status {
     if (held) parts.push(say("with_reviewer", held));
     if (present.length > 1) parts.push(say("people_here", present.length));
     $("queue-words").textContent = parts.join(" · ");
+  }
+
+  // Which model answers clicks; the version of a champion is enough, its name is the workspace's.
+  #showClicker() {
+    if (!this.progress) return;
+    const { kind, name } = this.progress.clicker;
+    $("clicker").textContent = say(`clicker_${kind}`, name.split("/").at(-1));
+    $("clicker").title = say(`clicker_${kind}_words`, name);
+    $("clicker").className = kind;
   }
 
   #showCost() {
