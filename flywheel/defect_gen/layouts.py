@@ -1,7 +1,12 @@
-"""Layouts for `background` mode: a real defect, warped, at a random place of a real background of the same product."""
+"""Layouts for `background` mode: defects at random places of a real background of the same product.
+
+A defect is a real one, warped or as it is, or an invented one: an irregular shape of foreign texture with a real one's
+size, direction and contrast.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -11,6 +16,7 @@ from flywheel.data.classes import BACKGROUND
 from flywheel.defect_gen.crops import cut
 from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.paste import Piece, cut_pieces, paste
+from flywheel.segmenter.perlin import PerlinDefects
 
 SIZES = 1.4  # a warped defect is up to this much larger or smaller than its parent
 TURN = (3.0, 20.0)  # degrees: a defect is turned by as much as its class's directions spread, within these
@@ -94,6 +100,7 @@ class LayoutSource:
         defect are looked for.
         """
         self.side = side
+        self.pairs = list(pairs)
         self.pieces: dict[int, list[tuple[Piece, str]]] = {}
         for pair, name in zip(pairs, ids, strict=True):
             for piece in cut_pieces(pair):
@@ -125,16 +132,28 @@ class LayoutSource:
         assert best is not None
         return best[1], best[2]
 
-    def draw(self, classes: Sequence[int], rng: np.random.Generator, *, warp: bool = True) -> Layout:
-        """A background with one defect of each of `classes`, warped, or as cut out when `warp` is False."""
+    @cached_property
+    def invented(self) -> PerlinDefects:
+        """Draws defects that no real one looks like."""
+        defects = [pair for pair in self.pairs if pair.mask.any()]
+        return PerlinDefects(defects, [pair for pair in self.pairs if not pair.mask.any()])
+
+    def draw(self, classes: Sequence[int], rng: np.random.Generator, *, way: str = "warped") -> Layout:
+        """A background with one defect of each of `classes`.
+
+        way: warped, pasted (as cut out), invented, or mixed: a coin decides between warped and invented.
+        """
         tile, name = self.background(rng)
         parents = [name]
         for index in classes:
             choices = self.pieces.get(index, [])
             if not choices:
                 continue
+            if way == "invented" or (way == "mixed" and rng.random() < 0.5):
+                tile = self.invented.over(tile, index, rng)
+                continue
             piece, parent = choices[rng.integers(len(choices))]
-            moved = warped(piece, rng, self.limits[index]) if warp else piece
+            moved = piece if way == "pasted" else warped(piece, rng, self.limits[index])
             if not moved.mask.any():  # a speck of a few pixels can vanish in the warp
                 moved = piece
             rows, columns = np.nonzero(moved.mask)

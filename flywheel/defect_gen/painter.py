@@ -84,11 +84,9 @@ class Painter:
         return self._cleaned(image, mask)
 
     def _finished(self, wishes: Sequence[Wish], params: Synthesize) -> list[Drawn]:
-        """Background mode: a real defect, warped or as it is, on a real background, made real by the small model."""
+        """Background mode: defects on a real background, made real by the small model."""
         layouts = [
-            self.layouts[wish.product].draw(
-                wish.classes, np.random.default_rng([wish.seed, 1]), warp=params.layout == "warped"
-            )
+            self.layouts[wish.product].draw(wish.classes, np.random.default_rng([wish.seed, 1]), way=params.layout)
             for wish in wishes
         ]
         images = finish_pairs(

@@ -51,6 +51,17 @@ def test_a_layout_shows_every_class_asked_for_and_names_its_parents() -> None:
     assert all(set(layout.parents) == {"clean", "one", "two"} for layout in both)
 
 
+def test_an_invented_defect_is_nobodys_copy_and_a_mixed_one_is_either() -> None:
+    source = LayoutSource([defect_pair(1, 0), defect_pair(2, 1), normal_pair(2)], ["one", "two", "clean"], SIDE)
+    drawn = [source.draw([1], np.random.default_rng(seed), way="invented") for seed in range(12)]
+    assert {layout.parents for layout in drawn} == {("clean",)}
+    assert all(set(np.unique(layout.pair.mask)) == {0, 1} for layout in drawn)
+    brighter = [layout.pair.image[layout.pair.mask == 1].mean() > 105 for layout in drawn]
+    assert sum(brighter) >= 9  # as the real one is, though some are nearly transparent
+    mixed = {source.draw([1], np.random.default_rng(seed), way="mixed").parents for seed in range(12)}
+    assert mixed == {("clean",), ("clean", "one")}
+
+
 def test_without_defect_free_images_a_window_beside_the_defect_serves() -> None:
     source = LayoutSource([defect_pair(1, 0)], ["one"], 16)
     clean = [not source.background(np.random.default_rng(seed))[0].mask.any() for seed in range(20)]
