@@ -373,7 +373,7 @@ def test_a_killed_server_and_a_closed_tab_lose_nothing(person: Callable[..., Pag
         expect(page.locator("#toasts")).to_contain_text("kept and sent again")
         own.start()
         page.wait_for_function("sample => window.flywheel.image?.sample !== sample", arg=sample)
-        event, stored = label_of(own, sample)
+        _, stored = label_of(own, sample)
         assert np.array_equal(stored, drawn)
         assert [one.sample for one in read_events(own.ws.paths.labels)] == [sample]
     finally:
