@@ -1,17 +1,19 @@
 # A newcomer needs two: `make demo` and `make test`. Both set everything up first.
 PYTHON ?= python3
 VENV := .venv
+STUDIO := .venv-label-studio
 BIN := $(VENV)/bin
 export UV_COMPILE_BYTECODE := 1
 export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS := 120
 
-.PHONY: help setup demo test lint types lock clean browser
+.PHONY: help setup demo test test-label-studio lint types lock lock-label-studio clean browser
 
 help:
 	@echo "make demo   set up, turn the wheel three times on simulated cloth, write demo/workspace/report.html"
 	@echo "make test   set up and run the tests"
 	@echo "make lint   ruff and mypy"
 	@echo "make lock   pin requirements.in in requirements.txt"
+	@echo "make test-label-studio  install Label Studio (1 GB) into an environment of its own and run the tests that need it"
 
 setup: $(VENV)/ready
 
@@ -35,6 +37,15 @@ browser:
 test: setup browser
 	$(BIN)/python -m pytest
 
+# Its requirements do not agree with ours, hence the environment of its own.
+$(STUDIO)/ready: infra/requirements-label-studio.txt | setup
+	test -x $(STUDIO)/bin/python || $(PYTHON) -m venv --without-pip $(STUDIO)
+	VIRTUAL_ENV=$(STUDIO) $(VENV)/uv/bin/uv pip sync -q infra/requirements-label-studio.txt
+	touch $@
+
+test-label-studio: setup $(STUDIO)/ready
+	$(BIN)/python -m pytest tests/services/test_label_studio.py
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,5 +57,9 @@ lock:
 	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip compile requirements.in -c requirements.txt --universal --python-version 3.11 \
 	  --no-annotate --no-header -o requirements.txt
 
+lock-label-studio:
+	$(VENV)/uv/bin/uv pip compile infra/requirements-label-studio.in --universal --python-version 3.11 \
+	  --no-annotate --no-header -o infra/requirements-label-studio.txt
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(STUDIO) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache

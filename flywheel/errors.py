@@ -20,7 +20,8 @@
     ├── StageFailed            a DVC stage ended with an error
     └── Unavailable            a service did not answer; the only branch that is retried
         ├── StorageUnavailable object storage or the DVC remote
-        └── TrackingUnavailable the MLflow server
+        ├── TrackingUnavailable the MLflow server
+        └── LabelStudioUnavailable a Label Studio server
 
 A message gives the value, the rule, the place and the cure.
 """
@@ -112,3 +113,7 @@ class StorageUnavailable(Unavailable):
 
 class TrackingUnavailable(Unavailable):
     """Raised when the MLflow server did not answer."""
+
+
+class LabelStudioUnavailable(Unavailable):
+    """Raised when a Label Studio server did not answer."""

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from flywheel import __version__
-from flywheel.cli import click_commands, commands, generator_commands, stage_commands
+from flywheel.cli import click_commands, commands, generator_commands, label_studio_commands, stage_commands
 from flywheel.errors import FlywheelError
 
 
@@ -39,6 +39,7 @@ app = typer.Typer(
 commands.register(app)
 generator_commands.register(app)
 click_commands.register(app)
+label_studio_commands.register(app)
 stage_commands.register(app)
 
 

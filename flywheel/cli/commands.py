@@ -10,7 +10,9 @@ from flywheel.workspace import PRESETS, Workspace, init_workspace
 
 Folder = Annotated[Path, typer.Option("-w", "--workspace", help="The workspace.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Format = Annotated[str, typer.Option(help="auto, index-mask, mvtec, defect-spectrum, coco or images.")]
+Format = Annotated[
+    str, typer.Option(help="auto, index-mask, mvtec, defect-spectrum, coco, label-studio, cvat or images.")
+]
 
 
 def init(
@@ -28,7 +30,7 @@ def init(
 
 
 def ingest(
-    source: Annotated[str, typer.Argument(help="A folder or s3://bucket/prefix.")],
+    source: Annotated[str, typer.Argument(help="A folder, a .zip or s3://bucket/prefix.")],
     workspace: Folder = Path("."),
     format: Format = "auto",
     product: Annotated[str, typer.Option(help="What the images show; splits and test sets are kept by product.")] = "",
@@ -85,7 +87,7 @@ def predict(
 
 def export(
     out: Annotated[Path, typer.Argument(help="Folder to write; empty or new.")],
-    format: Annotated[str, typer.Option(help="coco, mvtec, defect-spectrum or yolo.")],
+    format: Annotated[str, typer.Option(help="coco, mvtec, defect-spectrum, yolo, label-studio or cvat.")],
     generation: Annotated[str, typer.Option(help="Such as gen-0001; default: the newest.")] = "",
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Add the accepted synthetic pairs.")] = False,
     workspace: Folder = Path("."),

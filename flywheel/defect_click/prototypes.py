@@ -22,7 +22,7 @@ SHRINKAGE = 0.3  # of the spread over all regions within the spread of one class
 
 def _pooled(maps: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean of (1, D, h, w) over (1, 1, H, W): (D,)."""
-    shares = F.adaptive_avg_pool2d(weights, tuple(maps.shape[2:]))
+    shares = F.adaptive_avg_pool2d(weights, (maps.shape[2], maps.shape[3]))
     return (maps.float() * shares).sum((0, 2, 3)) / shares.sum().clamp(min=1e-6)
 
 

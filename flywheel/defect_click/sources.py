@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+import cv2
 import numpy as np
 
 from flywheel.data.fabric import draw_sample
@@ -16,6 +17,10 @@ SIDES = (192, 256, 320)  # px of a drawn image
 CLOTH_SHARE, SHAPES_SHARE = 0.35, 0.15  # of the images for the shipped model; the rest are surfaces
 FAINT_SHARE = 0.5  # of the images with defects are faded towards the clean picture ...
 FAINTEST, LEAST_CONTRAST = 0.3, 5.0  # ... to this share at most, and to no fewer grey levels over the mask
+OUTLINE = (0.1, 0.6)  # of a defect's peak: the change from which an annotator counts a pixel in, drawn for each image
+PEAK = 0.9  # quantile of a region's change that is its peak
+SOFTENED = 1.2  # px, standard deviation of the blur before changes are compared
+LEAST_REGION = 9  # px; a region that would be left smaller keeps its mask
 LOTS = 997  # cloth of this many lots
 ATTEMPTS = 8
 
@@ -38,11 +43,33 @@ def draw_image(kind: Kind, seed: int, index: int) -> Pair:
         sample = draw_sample(seed, index, lot=lot, size=(side, side), defect_rate=1.0)
         assert sample.mask is not None
         pair = Pair(sample.image, sample.mask)
-        clean = draw_sample(seed, index, lot=lot, size=(side, side), classes=()).image if faint else None
+        clean = draw_sample(seed, index, lot=lot, size=(side, side), classes=()).image
     else:
         pair = Pair(*draw_surface_sample(seed, index, size=(side, side)))
-        clean = draw_surface(seed, index, size=(side, side)) if faint else None
-    return pair if clean is None or not pair.mask.any() else Pair(_faded(pair, clean, rng), pair.mask)
+        clean = draw_surface(seed, index, size=(side, side))
+    if not pair.mask.any():
+        return pair
+    outline = tightened(pair, clean, rng.uniform(*OUTLINE))
+    return Pair(_faded(pair, clean, rng) if faint else pair.image, outline)
+
+
+def tightened(pair: Pair, clean: np.ndarray, share: float) -> np.ndarray:
+    """The mask without what hardly differs: a pixel of a region stays from `share` of the region's peak change on.
+
+    The simulators' masks hold every pixel that a defect changes, its faint fringe included; annotators draw the border
+    where the defect is about half as strong as inside. clean: the same picture without the defects.
+    """
+    change = cv2.GaussianBlur(np.abs(pair.image.astype(np.float32) - clean).mean(2), (0, 0), SOFTENED)
+    mask = pair.mask.copy()
+    for index in np.unique(mask[mask > 0]):
+        _, labels = cv2.connectedComponents((mask == index).astype(np.uint8), connectivity=8)
+        for number in range(1, labels.max() + 1):
+            region = labels == number
+            strong = region & (change >= share * np.quantile(change[region], PEAK))
+            closed = cv2.morphologyEx(strong.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0
+            if (closed & region).sum() >= LEAST_REGION:
+                mask[region & ~closed] = 0
+    return mask
 
 
 def _faded(pair: Pair, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:

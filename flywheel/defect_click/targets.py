@@ -69,7 +69,7 @@ def begin(target: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.
 
     mask: (H, W) uint8 index mask of everything in the image.
     """
-    found = target.astype(np.uint8)
+    found: np.ndarray = target.astype(np.uint8)
     kind = rng.integers(5)
     if kind == 0:
         found = cv2.dilate(found, _kernel(int(rng.integers(1, 6))))

@@ -32,8 +32,8 @@ def draw_case(image: np.ndarray, mask: np.ndarray, side: int, rng: np.random.Gen
             continue
         pixels = np.argwhere(wanted)
         view = _view(image, mask, wanted, pixels[rng.integers(len(pixels))], side, rng)
-        seen, index, target = _turned(*view, int(rng.integers(8)))
-        target = target > 0
+        seen, index, marked = _turned(view, int(rng.integers(8)))
+        target = marked > 0
         if not target.any() or target.all():
             continue
         if rng.random() < RESTYLED:
@@ -66,10 +66,10 @@ def _view(
     ]
 
 
-def _turned(image: np.ndarray, mask: np.ndarray, wanted: np.ndarray, way: int) -> list[np.ndarray]:
-    """One of the eight turns and flips of a square."""
-    parts = [np.rot90(part, way % 4) for part in (image, mask, wanted)]
-    return [np.ascontiguousarray(part[:, ::-1] if way >= 4 else part) for part in parts]
+def _turned(squares: list[np.ndarray], way: int) -> list[np.ndarray]:
+    """One of the eight turns and flips of squares."""
+    turned = [np.rot90(square, way % 4) for square in squares]
+    return [np.ascontiguousarray(square[:, ::-1] if way >= 4 else square) for square in turned]
 
 
 def photographed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

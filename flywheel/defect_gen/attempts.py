@@ -15,8 +15,11 @@ from flywheel.defect_gen.wishes import Combination, Wish
 class Judge(Protocol):
     """Says of one pair alone whether it is fit for training; threads may share one."""
 
-    def check(self, image: np.ndarray, mask: np.ndarray, wanted: Combination, parents: Sequence[str]) -> Verdict:
-        """image: (H, W, 3) uint8 RGB. mask: (H, W) uint8. wanted: class indices. The reason is empty when accepted."""
+    def check(
+        self, image: np.ndarray, mask: np.ndarray, wanted: Combination, parents: Sequence[str], found: Combination
+    ) -> Verdict:
+        """image: (H, W, 3) uint8 RGB. mask: (H, W) uint8. wanted: class indices; found: of real defects that the
+        background shows by itself. The reason is empty when accepted."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def fill_block(
             before = filled.get(wish.slot)
             if before and before.accepted:
                 continue  # a later attempt, drawn beside the one that was accepted
-            verdict = judge.check(drawn.image, drawn.mask, wish.classes, drawn.parents)
+            verdict = judge.check(drawn.image, drawn.mask, wish.classes, drawn.parents, drawn.found)
             reasons = (*(before.reasons if before else ()), verdict.reason)
             filled[wish.slot] = Filled(wish, drawn, verdict.scores, reasons)
         rejected = [wish for wish in wishes if not filled[wish.slot].accepted]

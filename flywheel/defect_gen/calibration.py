@@ -13,6 +13,7 @@ TILES_PER_IMAGE = 4  # of each defect image ...
 MOST_TILES = 256  # ... up to this many in all
 LEAST_IMAGES = 3  # with a class, below which its quantile would be an accident
 LEAST_SEPARATION = 0.75  # of right and wrong masks; below it the inspector does not know the class well enough
+LEAST_THRESHOLD = 0.01  # a lower quantile says that the model hardly sees the class, and small changes decide
 CHANCE = 0.5  # separation of two sets that are alike
 SURE = 1.645  # standard deviations above chance: a class that is not known gets there once in twenty times
 
@@ -108,7 +109,11 @@ def calibrate(
             not_judged[index] = why
         else:
             values = [getattr(value, rule) for _, value in right[index]]
-            row["threshold"] = thresholds[index] = round(float(np.quantile(values, quantile)), 4)
+            threshold = round(float(np.quantile(values, quantile)), 4)
+            if threshold < LEAST_THRESHOLD:
+                not_judged[index] = f"threshold {threshold}, below {LEAST_THRESHOLD}: hardly seen"
+            else:
+                row["threshold"] = thresholds[index] = threshold
     return Calibration(rule, thresholds, measured, not_judged)
 
 

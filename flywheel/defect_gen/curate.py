@@ -44,7 +44,13 @@ def curate(paths: Paths, params: Curate, *, seed: int) -> dict:
         codes: list[int] = []
         for sample in progress(samples, "curate", total=len(samples)):
             assert sample.mask is not None
-            verdict = judge.check(sample.image, sample.mask, _wanted(sample, classes), sample.parents)
+            verdict = judge.check(
+                sample.image,
+                sample.mask,
+                _indices(sample, "wanted", classes),
+                sample.parents,
+                _indices(sample, "in_background", classes),
+            )
             code = perceptual_hash(sample.image)
             bits = distances(code, np.array(codes, np.uint64))
             scores = verdict.scores | {"bits_to_synthetic": int(bits.min(initial=64))}
@@ -71,8 +77,8 @@ def _index(paths: Paths) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["id", "shard"])
 
 
-def _wanted(sample: Sample, classes: ClassTable) -> tuple[int, ...]:
-    return tuple(classes.index(name) for name in sample.scores["wanted"])
+def _indices(sample: Sample, score: str, classes: ClassTable) -> tuple[int, ...]:
+    return tuple(classes.index(name) for name in sample.scores[score])
 
 
 def _named(reason: str, classes: ClassTable) -> str:

@@ -78,10 +78,12 @@ def judge(
     params: Curate,
     *,
     drawn_into_real: bool = False,
+    found: tuple[int, ...] = (),
 ) -> Verdict:
     """Check one pair; the first rule that it breaks is its reason.
 
-    drawn_into_real: the background is a real image's on purpose, so it may look like one. Reasons: "empty",
+    drawn_into_real: the background is a real image's on purpose, so it may look like one. found: classes of the real
+    defects in that background, which nobody has to ask for. Reasons: "empty",
     "missing CLASS", "unasked CLASS", "too large CLASS", "classes never seen together",
     "mean|contrast|detail out of range", "copy of a real image".
     """
@@ -91,7 +93,7 @@ def judge(
     to_real = int(distances(code, real.hashes).min(initial=64))
     scores: dict[str, Any] = {name: round(value, 3) for name, value in zip(ASPECTS, values, strict=True)}
     scores["bits_to_real"] = to_real
-    reason = _mask_reason(areas, wanted, real, params) or next(
+    reason = _mask_reason(areas, wanted, found, real, params) or next(
         (
             f"{name} out of range"
             for name, value, (low, high) in zip(ASPECTS, values, real.ranges, strict=True)
@@ -104,7 +106,9 @@ def judge(
     return Verdict(reason, scores)
 
 
-def _mask_reason(areas: dict[int, int], wanted: tuple[int, ...], real: RealTiles, params: Curate) -> str:
+def _mask_reason(
+    areas: dict[int, int], wanted: tuple[int, ...], found: tuple[int, ...], real: RealTiles, params: Curate
+) -> str:
     if not areas:
         return "empty"
     for index in wanted:
@@ -112,11 +116,11 @@ def _mask_reason(areas: dict[int, int], wanted: tuple[int, ...], real: RealTiles
             return f"missing class {index}"
     little = max(params.min_area, UNASKED_SHARE * sum(areas.values()))
     for index, area in areas.items():
-        if index not in wanted and area > little:
+        if index not in (*wanted, *found) and area > little:
             return f"unasked class {index}"
         if area > real.largest.get(index, np.inf):
             return f"too large class {index}"
     shown = {index for index, area in areas.items() if area >= params.min_area}
-    if not shown <= set(wanted) and not any(shown <= known for known in real.together):
+    if not shown <= {*wanted, *found} and not any(shown <= known for known in real.together):
         return "classes never seen together"
     return ""

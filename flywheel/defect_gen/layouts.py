@@ -1,16 +1,23 @@
-"""Layouts for `background` mode: a real defect, warped, at a random place of a real background of the same product."""
+"""Layouts for `background` mode: defects at random places of a real background of the same product.
 
+A defect is a real one, warped or as it is, or an invented one: an irregular shape of foreign texture with a real one's
+size, direction and contrast.
+"""
+
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from flywheel.data.axes import main_axis
 from flywheel.data.classes import BACKGROUND
-from flywheel.defect_gen.crops import cut
+from flywheel.defect_gen.crops import cut, visible_classes
 from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.paste import Piece, cut_pieces, paste
+from flywheel.segmenter.perlin import PerlinDefects
 
 SIZES = 1.4  # a warped defect is up to this much larger or smaller than its parent
 TURN = (3.0, 20.0)  # degrees: a defect is turned by as much as its class's directions spread, within these
@@ -18,15 +25,20 @@ BEND = 0.12  # of the piece's diagonal: standard deviation of the elastic displa
 STRAIGHT = 0.25  # ... times this for elongated classes: a broken pick or a scratch is straight
 ELONGATED = 5.0  # ratio of a region's axes (square root of its moments') from which it is a thread, a scratch, a crack
 CONTRAST = (0.75, 1.3)  # factor of the piece's difference from its surroundings
+MOST = 4  # defects of a class in one layout
 TRIES = 12  # windows of a defect image looked at for one without a defect
 
 
 @dataclass(frozen=True)
 class Layout:
-    """pair: a tile with its mask. parents: ids of the background's and the defects' images."""
+    """pair: a tile with its mask. parents: ids of the background's and the defects' images.
+
+    found: classes of the real, labelled defects that the background shows by itself.
+    """
 
     pair: Pair
     parents: tuple[str, ...]
+    found: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,11 +106,13 @@ class LayoutSource:
         defect are looked for.
         """
         self.side = side
+        self.pairs = list(pairs)
         self.pieces: dict[int, list[tuple[Piece, str]]] = {}
         for pair, name in zip(pairs, ids, strict=True):
             for piece in cut_pieces(pair):
                 for index in sorted(set(np.unique(piece.mask).tolist()) - {BACKGROUND}):
                     self.pieces.setdefault(index, []).append((piece, name))
+        self.counts = {index: _counts(pieces, pairs, ids, side) for index, pieces in self.pieces.items()}
         self.limits = {
             index: warp_limits([piece.mask == index for piece, _ in pieces]) for index, pieces in self.pieces.items()
         }
@@ -125,16 +139,29 @@ class LayoutSource:
         assert best is not None
         return best[1], best[2]
 
-    def draw(self, classes: Sequence[int], rng: np.random.Generator, *, warp: bool = True) -> Layout:
-        """A background with one defect of each of `classes`, warped, or as cut out when `warp` is False."""
+    @cached_property
+    def invented(self) -> PerlinDefects:
+        """Draws defects that no real one looks like."""
+        defects = [pair for pair in self.pairs if pair.mask.any()]
+        return PerlinDefects(defects, [pair for pair in self.pairs if not pair.mask.any()])
+
+    def draw(self, classes: Sequence[int], rng: np.random.Generator, *, way: str = "warped") -> Layout:
+        """A background with defects of each of `classes`, as many of each as a real picture of the size shows.
+
+        way: warped, pasted (as cut out), invented, or mixed: a coin decides between warped and invented.
+        """
         tile, name = self.background(rng)
-        parents = [name]
-        for index in classes:
-            choices = self.pieces.get(index, [])
-            if not choices:
+        parents, found = [name], visible_classes(tile.mask, 1)
+        wanted = [
+            index for index in classes if index in self.pieces for _ in range(int(rng.choice(self.counts[index])))
+        ]
+        for index in wanted:
+            choices = self.pieces[index]
+            if way == "invented" or (way == "mixed" and rng.random() < 0.5):
+                tile = self.invented.over(tile, index, rng)
                 continue
             piece, parent = choices[rng.integers(len(choices))]
-            moved = warped(piece, rng, self.limits[index]) if warp else piece
+            moved = piece if way == "pasted" else warped(piece, rng, self.limits[index])
             if not moved.mask.any():  # a speck of a few pixels can vanish in the warp
                 moved = piece
             rows, columns = np.nonzero(moved.mask)
@@ -142,7 +169,7 @@ class LayoutSource:
             row, column = (int(rng.integers(length // 8, length - length // 8)) for length in tile.mask.shape)
             tile = paste(tile, moved, row - int(rows[anchor]), column - int(columns[anchor]))
             parents.append(parent)
-        return Layout(tile, tuple(dict.fromkeys(parents)))
+        return Layout(tile, tuple(dict.fromkeys(parents)), found)
 
     def fill(self, mask: np.ndarray, rng: np.random.Generator) -> Layout:
         """A background of the mask's size with each of its regions filled by a stretched real defect of the class.
@@ -175,3 +202,13 @@ class LayoutSource:
                 parents.append(parent)
         filled = np.clip(np.rint(image), 0, 255).astype(np.uint8)
         return Layout(Pair(filled, mask.copy()), tuple(dict.fromkeys(parents)))
+
+
+def _counts(
+    pieces: Sequence[tuple[Piece, str]], pairs: Sequence[Pair], ids: Sequence[str], side: int | None
+) -> list[int]:
+    """For each image with a piece, how many of them a window of `side` px (None: the whole image) holds; 1 to MOST."""
+    pixels = {name: pair.mask.size for pair, name in zip(pairs, ids, strict=True)}
+    found = Counter(name for _, name in pieces)
+    shares = {name: 1.0 if side is None else min(1.0, side**2 / pixels[name]) for name in found}
+    return [int(np.clip(round(count * shares[name]), 1, MOST)) for name, count in found.items()]

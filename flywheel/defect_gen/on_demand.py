@@ -113,7 +113,7 @@ def _draw_large(painter: Painter, wishes: Sequence[Wish], side: int, params: Syn
     drawn = []
     for wish in progress(wishes, "pairs", total=len(wishes)):
         rng = np.random.default_rng([wish.seed, 1])
-        layout = sources[wish.product].draw(wish.classes, rng, warp=params.layout == "warped")
+        layout = sources[wish.product].draw(wish.classes, rng, way=params.layout)
         drawn.append(_finished(painter, layout, wish.seed, params))
     return drawn
 

@@ -30,13 +30,15 @@ class Drawn:
     """One drawn pair.
 
     image: (H, W, 3) uint8 RGB. mask: (H, W) uint8 class indices. parents: ids of the real samples that it was made
-    from. scores: figures of the drawing, for the sample's own scores.
+    from. scores: figures of the drawing, for the sample's own scores. found: classes of the real defects that the
+    background shows by itself.
     """
 
     image: np.ndarray
     mask: np.ndarray
     parents: tuple[str, ...] = ()
     scores: dict[str, Any] = field(default_factory=dict)
+    found: tuple[int, ...] = ()
 
 
 class Painter:
@@ -84,11 +86,9 @@ class Painter:
         return self._cleaned(image, mask)
 
     def _finished(self, wishes: Sequence[Wish], params: Synthesize) -> list[Drawn]:
-        """Background mode: a real defect, warped or as it is, on a real background, made real by the small model."""
+        """Background mode: defects on a real background, made real by the small model."""
         layouts = [
-            self.layouts[wish.product].draw(
-                wish.classes, np.random.default_rng([wish.seed, 1]), warp=params.layout == "warped"
-            )
+            self.layouts[wish.product].draw(wish.classes, np.random.default_rng([wish.seed, 1]), way=params.layout)
             for wish in wishes
         ]
         images = finish_pairs(
@@ -101,7 +101,7 @@ class Painter:
         )
         scores = {"layout": params.layout}
         return [
-            Drawn(image, layout.pair.mask, layout.parents, dict(scores))
+            Drawn(image, layout.pair.mask, layout.parents, dict(scores), layout.found)
             for image, layout in zip(images, layouts, strict=True)
         ]
 

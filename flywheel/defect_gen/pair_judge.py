@@ -40,23 +40,33 @@ class PairJudge:
         patches = DefectPatches.of(data.images, data.masks, data.ids, side=tile, seed=seed)
         return cls(real_tiles(data, tile, params, seed=seed), inspector, patches, data.classes, params)
 
-    def check(self, image: np.ndarray, mask: np.ndarray, wanted: Sequence[int], parents: Sequence[str]) -> Verdict:
+    def check(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        wanted: Sequence[int],
+        parents: Sequence[str],
+        found: Sequence[int] = (),
+    ) -> Verdict:
         """The first rule that the pair breaks is its reason, which is empty when it is accepted.
 
         image: (H, W, 3) uint8 RGB. mask: (H, W) uint8. wanted: class indices. parents: ids of the real images that the
         pair was made from; with some, its background is theirs on purpose, and looking like a real one is no fault.
+        found: classes of real defects that the background shows by itself, which nobody has to ask for.
         Besides the reasons of `judge`: "copy of a real defect", "misfit class INDEX". The scores also hold
         "defect_likeness" and "nearest_defect" (id of a real image), and "agreement" with both figures of each class.
         """
-        first = judge(image, mask, tuple(wanted), self.real, self.params, drawn_into_real=bool(parents))
+        first = judge(
+            image, mask, tuple(wanted), self.real, self.params, drawn_into_real=bool(parents), found=tuple(found)
+        )
         likeness, owner = self.patches.nearest(image, mask, only=frozenset(parents))
-        found = self.inspector.agreements(image, mask, wanted, parents)
+        agreements = self.inspector.agreements(image, mask, wanted, parents)
         scores = first.scores | {
             "defect_likeness": round(likeness, DIGITS),
             "nearest_defect": owner,
-            "agreement": {self.classes.name(index): value._asdict() for index, value in found.items()},
+            "agreement": {self.classes.name(index): value._asdict() for index, value in agreements.items()},
         }
-        misfit = self.inspector.misfit(found)
+        misfit = self.inspector.misfit(agreements)
         reason = first.reason
         if not reason and likeness >= self.inspector.copied_from:
             reason = "copy of a real defect"

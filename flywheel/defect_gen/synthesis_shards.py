@@ -195,7 +195,11 @@ def _loaded(paths: Paths, curate: Curate, seed: int, digest: str) -> tuple[Paint
 
 def _sample(filled: Filled, names: tuple[str, ...], generator: str) -> Sample:
     wish, drawn = filled.wish, filled.drawn
-    scores = {"wanted": [names[index - 1] for index in wish.classes], "attempts": list(filled.reasons)}
+    scores = {
+        "wanted": [names[index - 1] for index in wish.classes],
+        "in_background": [names[index - 1] for index in drawn.found],
+        "attempts": list(filled.reasons),
+    }
     return Sample(
         image=drawn.image,
         mask=drawn.mask,

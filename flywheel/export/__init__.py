@@ -1,1 +1,1 @@
-"""Samples out of the wheel, in the layouts of other tools: COCO, MVTec AD, Defect Spectrum, YOLO."""
+"""Samples out of the wheel, in the layouts of other tools: COCO, MVTec AD, Defect Spectrum, YOLO and others."""

@@ -7,13 +7,12 @@ them), so nothing of the mask is lost. Category ids are the class indices.
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from pycocotools import mask as run_lengths
 
 from flywheel.data.classes import IGNORE, ClassTable
 from flywheel.data.sample import Sample
-from flywheel.export.folders import caption_of, write_png
+from flywheel.export.folders import caption_of, connected_parts, write_png
 from flywheel.files import write_json
 
 
@@ -70,8 +69,7 @@ def _annotations(sample: Sample, classes: int) -> list[dict[str, Any]]:
     assert sample.mask is not None
     found = []
     for index in sample.class_indices:
-        count, labels = cv2.connectedComponents((sample.mask == index).astype(np.uint8), connectivity=8)
-        found += [_annotation(labels == label, index, crowd=0) for label in range(1, count)]
+        found += [_annotation(part, index, crowd=0) for part in connected_parts(sample.mask == index)]
     ignored = sample.mask == IGNORE
     if ignored.any():  # a crowd region is ignored for its category alone, so every category gets it
         found += [_annotation(ignored, index, crowd=1) for index in range(1, classes + 1)]

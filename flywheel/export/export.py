@@ -1,4 +1,4 @@
-"""`export`: labelled samples into an empty folder, in one of four layouts, and what each cannot hold."""
+"""`export`: labelled samples into an empty folder, in the layout of another tool, and what each cannot hold."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Writer(Protocol):
     def finish(self) -> list[str]: ...
 
 
-FORMATS = ("coco", "mvtec", "defect-spectrum", "yolo")
+FORMATS = ("coco", "mvtec", "defect-spectrum", "yolo", "label-studio", "cvat")
 
 
 def export(samples: Iterable[tuple[Sample, str]], classes: ClassTable, out: Path, format: str) -> dict[str, Any]:
@@ -74,6 +74,14 @@ def _writer(format: str, out: Path, classes: ClassTable) -> Writer:
         from flywheel.export.yolo import YoloWriter
 
         return YoloWriter(out, classes)
+    if format == "label-studio":
+        from flywheel.export.label_studio import LabelStudioWriter
+
+        return LabelStudioWriter(out, classes)
+    if format == "cvat":
+        from flywheel.export.cvat import CvatWriter
+
+        return CvatWriter(out, classes)
     from flywheel.export.defect_spectrum import DefectSpectrumWriter
 
     return DefectSpectrumWriter(out, classes)

@@ -18,7 +18,8 @@ from pycocotools import mask as rle
 from flywheel.data.classes import IGNORE
 from flywheel.errors import IngestError, MaskInvalid
 from flywheel.ingest.class_lists import check_classes
-from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask, folder, joined_name, stem
+from flywheel.ingest.finder import Finder
+from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask
 from flywheel.ingest.source import Source, is_image_name, read_table_text, suffix
 
 NAME = "coco"
@@ -44,7 +45,7 @@ def _is_coco(content: object) -> bool:
 
 def read(source: Source, names: list[str], max_pixels: int) -> Layout:
     layout = Layout()
-    finder = _Finder([name for name in names if is_image_name(name)])
+    finder = Finder([name for name in names if is_image_name(name)])
     for name in (name for name in names if suffix(name) == ".json"):
         try:
             content = json.loads(read_table_text(source, name))
@@ -57,7 +58,7 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
     return layout
 
 
-def _read_file(name: str, content: dict[str, Any], finder: "_Finder", max_pixels: int, layout: Layout) -> None:
+def _read_file(name: str, content: dict[str, Any], finder: Finder, max_pixels: int, layout: Layout) -> None:
     try:
         ordered = sorted(content["categories"], key=lambda category: category["id"])
         locals_ = {category["id"]: index for index, category in enumerate(ordered, start=1)}
@@ -103,33 +104,6 @@ def _split(name: str) -> str:
         if word in GIVEN:
             return GIVEN[word]
     return ""
-
-
-class _Finder:
-    """Finds the file that `file_name` means: beside the JSON, at the top, in images/, in a folder named like the JSON,
-    else the only file with that name.
-    """
-
-    def __init__(self, images: list[str]) -> None:
-        self._images = set(images)
-        self._by_base: dict[str, list[str]] = defaultdict(list)
-        for image in images:
-            self._by_base[image.rpartition("/")[2]].append(image)
-
-    def find(self, table: str, file: str) -> str:
-        file = file.replace("\\", "/").removeprefix("./")
-        here = folder(table)
-        up = folder(here)
-        split_folder = stem(table).removeprefix("instances_")
-        for place in (here, "", "images", joined_name(here, "images"), joined_name(up, "images")):
-            for candidate in (joined_name(place, file), joined_name(place, split_folder, file)):
-                if candidate in self._images:
-                    return candidate
-        beside = joined_name(up, split_folder, file)
-        if beside in self._images:
-            return beside
-        same = self._by_base[file.rpartition("/")[2]]
-        return same[0] if len(same) == 1 else ""
 
 
 def _label(

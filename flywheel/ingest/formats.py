@@ -3,12 +3,12 @@
 from types import ModuleType
 
 from flywheel.errors import IngestError
-from flywheel.ingest import coco, defect_spectrum, index_mask, mvtec, plain
+from flywheel.ingest import coco, cvat, defect_spectrum, index_mask, label_studio, mvtec, plain
 from flywheel.ingest.layout import Layout
 from flywheel.ingest.source import Source, is_hidden
 
 AUTO = "auto"
-LABELLED: tuple[ModuleType, ...] = (index_mask, mvtec, defect_spectrum, coco)
+LABELLED: tuple[ModuleType, ...] = (index_mask, mvtec, defect_spectrum, coco, label_studio, cvat)
 READERS: dict[str, ModuleType] = {reader.NAME: reader for reader in (*LABELLED, plain)}
 
 

@@ -28,7 +28,7 @@ ANNOTATOR = "import"
 DEFAULT_PRODUCT = "default"
 FROZEN_TEST = "frozen_test.json"
 # Tables, lists and notes of a data set: they belong to it even when a reader has no use for them.
-_DOCUMENTS = frozenset({".csv", ".json", ".md", ".xlsx"})
+_DOCUMENTS = frozenset({".csv", ".json", ".md", ".xlsx", ".xml"})
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def ingest(
     format: str = AUTO,
     hide_labels: bool = False,
 ) -> IngestReport:
-    """Take the images and labels of a folder or `s3://bucket/prefix` into the workspace at `paths`.
+    """Take the images and labels of a folder, a zip archive or `s3://bucket/prefix` into the workspace at `paths`.
 
     product: what the images show; a tree with several products names its own, below `product` when one is given.
-    format: auto, index-mask, mvtec, defect-spectrum, coco or images.
+    format: auto, index-mask, mvtec, defect-spectrum, coco, label-studio, cvat or images.
     hide_labels: take images only; masks and captions stay unread.
     Ingesting the same source again adds nothing; a killed run, run again, ends in the same workspace.
     Raises IngestError when the source as a whole can't be read, StorageUnavailable when storage doesn't answer.

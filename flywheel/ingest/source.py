@@ -8,7 +8,7 @@ from typing import Protocol
 from flywheel.errors import IngestError, UnreadableImage
 
 S3_SCHEME = "s3://"
-# For tables, class lists and COCO JSON; images have their own limit, made from ingest.max_pixels.
+# For tables, class lists, JSON and XML; images have their own limit, made from ingest.max_pixels.
 MAX_TABLE_BYTES = 512 * 1024 * 1024
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
@@ -31,11 +31,15 @@ class Source(Protocol):
 
 
 def open_source(source: str) -> Source:
-    """The source behind a folder name or an `s3://bucket/prefix` address."""
+    """The source behind a folder, a zip archive or an `s3://bucket/prefix` address."""
     if source.startswith(S3_SCHEME):
         from flywheel.ingest.s3 import S3Source
 
         return S3Source(source)
+    if Path(source).is_file() and suffix(source) == ".zip":
+        from flywheel.ingest.archive import ZipSource
+
+        return ZipSource(source)
     return FolderSource(source)
 
 
@@ -72,7 +76,9 @@ class FolderSource:
         if not Path(folder).exists():
             raise IngestError(f"{folder}: no such folder; give a folder or s3://bucket/prefix")
         if not Path(folder).is_dir():
-            raise IngestError(f"{folder}: a file, expected a folder or s3://bucket/prefix; unpack archives first")
+            raise IngestError(
+                f"{folder}: a file, expected a folder, a .zip or s3://bucket/prefix; unpack other archives"
+            )
         self._root = Path(folder).resolve()
         self._listed: tuple[list[str], list[tuple[str, str]]] | None = None
 

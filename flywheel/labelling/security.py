@@ -65,6 +65,8 @@ def host_name(value: str) -> str:
 class Guard:
     """ASGI middleware that refuses what the page itself would never send, and adds the headers."""
 
+    largest_body = LARGEST_BODY
+
     def __init__(self, app: Callable[..., Awaitable[None]], hosts: frozenset[str]) -> None:
         self._app, self._hosts = app, hosts
 
@@ -95,8 +97,8 @@ class Guard:
                     return
                 body += part.get("body", b"")
                 more = part.get("more_body", False)
-                if len(body) > LARGEST_BODY:
-                    await _answer(guarded, 413, "too_large", _TOO_LARGE)
+                if len(body) > self.largest_body:
+                    await _answer(guarded, *self._too_large())
                     return
         sent = False
 
@@ -120,15 +122,20 @@ class Guard:
             return None
         if urlsplit(headers.get("origin", "")).netloc.lower() != host.lower():
             return 403, "cross_site", "a change needs an Origin header that names this page; other sites are refused"
+        return self._refused_body(headers)
+
+    def _refused_body(self, headers: dict[str, str]) -> tuple[int, str, str] | None:
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return 415, "media_type", "send application/json"
-        if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", "0")) > LARGEST_BODY:
-            return 413, "too_large", _TOO_LARGE
-        return None
+        length = headers.get("content-length", "0")
+        return None if length.isdigit() and int(length) <= self.largest_body else self._too_large()
+
+    def _too_large(self) -> tuple[int, str, str]:
+        limit = self.largest_body // 2**20
+        return 413, "too_large", f"a request holds at most {limit} MiB; a mask this ragged cannot be saved: smooth it"
 
 
 _OWN_SITES = ("same-origin", "none")
-_TOO_LARGE = f"a request holds at most {LARGEST_BODY // 2**20} MiB; a mask this ragged cannot be saved: smooth it"
 
 
 async def _answer(send: Send, status: int, code: str, words: str) -> None:

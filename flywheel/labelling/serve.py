@@ -75,18 +75,18 @@ def serve(
     except filelock.Timeout as err:
         raise WorkspaceBusy(f"{ws.root}: a labelling page runs here already; use that one, or stop it") from err
     try:
-        listener = _listen(options.host, options.port)
+        listener = listen(options.host, options.port)
         port = listener.getsockname()[1]
         say(make_queue(ws))
         service = make_service(ws, options, port=port, on_labels=on_labels)
-        say(_described(service.clicks.chosen))
+        say(described(service.clicks.chosen))
         app = create_app(service, hosts=allowed_hosts(options.host, options.hosts))
         scheme = "https" if options.certificate else "http"
         shown = f"[{options.host}]" if ":" in options.host else options.host
         say(f"Labelling page: {scheme}://{shown}:{port}")
         turn = service.desk.round.turn
         threading.Thread(target=service.champion.prepare, kwargs={"turn": turn}, daemon=True, name="champion").start()
-        _run(app, listener, options)
+        run(app, listener, certificate=options.certificate, key=options.key)
         service.keeper.close()
     finally:
         lock.release()
@@ -104,8 +104,8 @@ def make_service(ws: Workspace, options: Options, *, port: int, on_labels: Calla
     round = Round(ws.paths, params.label, journal, gallery, seed=params.seed)
     language = params.build_generation.caption_language
     desk = Desk(round, leases, Drafts(database, time.time), clock=time.time, language=language)
-    clicks = Clicks(lambda: choose_clicker(options.clicker, fetch=lambda: _champion(ws, "clicker")), gallery)
-    champion = Champion(gallery, lambda: _champion(ws, "segmenter"))
+    clicks = Clicks(lambda: choose_clicker(options.clicker, fetch=lambda: champion_of(ws, "clicker")), gallery)
+    champion = Champion(gallery, lambda: champion_of(ws, "segmenter"))
 
     def on_turn(turn: int) -> None:
         clicks.refresh(turn=turn)
@@ -134,14 +134,16 @@ def _check(options: Options, has_tokens: bool) -> None:
         raise ConfigError("--certificate and --private-key belong together; give both or none")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0: any that is free. Raises ConfigError when it is taken."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as err:
         raise ConfigError(f"--host {host} --port {port}: cannot listen there ({err.strerror}); choose another") from err
 
 
-def _run(app: FastAPI, listener: socket.socket, options: Options) -> None:
+def run(app: FastAPI, listener: socket.socket, *, certificate: Path | None, key: Path | None) -> None:
+    """Answer requests until the process is told to end. certificate, key: files for TLS, or None."""
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
@@ -151,13 +153,13 @@ def _run(app: FastAPI, listener: socket.socket, options: Options) -> None:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=30,
-        ssl_certfile=str(options.certificate) if options.certificate else None,
-        ssl_keyfile=str(options.key) if options.key else None,
+        ssl_certfile=str(certificate) if certificate else None,
+        ssl_keyfile=str(key) if key else None,
     )
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _champion(ws: Workspace, kind: str) -> tuple[str, Path] | None:
+def champion_of(ws: Workspace, kind: str) -> tuple[str, Path] | None:
     """Name and folder of the model of `kind` (segmenter or clicker) in service."""
     if not read_ledger_lines(ws.paths.ledger):
         return None  # no turn has ended yet; MLflow need not be asked
@@ -167,7 +169,8 @@ def _champion(ws: Workspace, kind: str) -> tuple[str, Path] | None:
     return (f"{champion.name}/{champion.version}", folder) if champion and folder else None
 
 
-def _described(chosen: ChosenClicker) -> str:
+def described(chosen: ChosenClicker) -> str:
+    """One line for the person who started the server."""
     if chosen.kind == CLASSICAL:
         return "Clicks are answered by classical region growing, since no click model is here or it was asked for."
     return f"Clicks are answered by Defect-Click, {chosen.kind} {chosen.name}".rstrip() + "."

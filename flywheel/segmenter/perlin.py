@@ -91,8 +91,8 @@ def lay(background: Pair, shape: np.ndarray, filling: np.ndarray, index: int, *,
     return Pair(image, mask)
 
 
-class PerlinPairs:
-    """Pairs made on the fly; `draw` makes each anew.
+class PerlinDefects:
+    """Draws single defects over a picture.
 
     DRAEM knows normal and anomalous only, but a mask here needs a class. So a class is chosen evenly, the area is drawn
     from the range of the real regions of that class (log-uniform, so small ones count), and a real region of the class
@@ -101,8 +101,7 @@ class PerlinPairs:
     """
 
     def __init__(self, defects: Sequence[Pair], normals: Sequence[Pair]) -> None:
-        """normals: defect-free images; without any, the defect images are the backgrounds too."""
-        self.backgrounds = list(normals) or list(defects)
+        """normals: defect-free images, which lend texture as the defect images do."""
         self.images = [pair.image for pair in (*normals, *defects)]
         self.by_class: dict[int, list[Region]] = {}
         for pair in defects:
@@ -113,26 +112,19 @@ class PerlinPairs:
             index: np.quantile([region.area for region in regions], AREAS) for index, regions in self.by_class.items()
         }
 
-    def __len__(self) -> int:
-        """The real regions that contrast and size come from, so that its share of a batch is that of copy-paste."""
-        return sum(len(regions) for regions in self.by_class.values())
-
-    def draw(self, crop: int, generator: np.random.Generator) -> Pair:
-        """A random background crop with one region, sometimes two, of classes chosen evenly."""
-        pair = random_crop(self.backgrounds[int(generator.integers(len(self.backgrounds)))], crop, generator)
-        for _ in range(2 if generator.random() < SECOND_SHARE else 1):
-            index = self.classes[int(generator.integers(len(self.classes)))]
-            regions = self.by_class[index]
-            region = regions[int(generator.integers(len(regions)))]
-            low, high = np.log(self.areas[index])
-            area = int(np.clip(np.exp(generator.uniform(low, high)), LEAST_AREA, LARGEST_SHARE * crop**2))
-            shape = irregular_shape(area, region.form, crop, generator)
-            filling = self._filling(shape, region, generator)
-            rows, columns = np.nonzero(shape)
-            anchor = int(generator.integers(len(rows)))
-            row, column = (int(place) for place in generator.integers(crop, size=2))
-            pair = lay(pair, shape, filling, index, at=(row - int(rows[anchor]), column - int(columns[anchor])))
-        return pair
+    def over(self, pair: Pair, index: int, generator: np.random.Generator) -> Pair:
+        """`pair` with a defect of class `index` (one of self.classes) somewhere."""
+        regions = self.by_class[index]
+        region = regions[int(generator.integers(len(regions)))]
+        low, high = np.log(self.areas[index])
+        height, width = pair.mask.shape
+        area = int(np.clip(np.exp(generator.uniform(low, high)), LEAST_AREA, LARGEST_SHARE * height * width))
+        shape = irregular_shape(area, region.form, min(height, width), generator)
+        filling = self._filling(shape, region, generator)
+        rows, columns = np.nonzero(shape)
+        anchor = int(generator.integers(len(rows)))
+        row, column = (int(place) for place in generator.integers((height, width)))
+        return lay(pair, shape, filling, index, at=(row - int(rows[anchor]), column - int(columns[anchor])))
 
     def _filling(self, shape: np.ndarray, region: Region, generator: np.random.Generator) -> np.ndarray:
         """(h, w, 4): inside the shape the texture has the region's mean and a spread near the region's."""
@@ -143,3 +135,24 @@ class PerlinPairs:
         filling[..., :3] = region.contrast + texture[..., None] * region.spread
         filling[..., 3] = generator.uniform(*OPACITY)
         return filling
+
+
+class PerlinPairs:
+    """Pairs made on the fly; `draw` makes each anew."""
+
+    def __init__(self, defects: Sequence[Pair], normals: Sequence[Pair]) -> None:
+        """normals: defect-free images; without any, the defect images are the backgrounds too."""
+        self.source = PerlinDefects(defects, normals)
+        self.backgrounds = list(normals) or list(defects)
+
+    def __len__(self) -> int:
+        """The real regions that contrast and size come from, so that its share of a batch is that of copy-paste."""
+        return sum(len(regions) for regions in self.source.by_class.values())
+
+    def draw(self, crop: int, generator: np.random.Generator) -> Pair:
+        """A random background crop with one region, sometimes two, of classes chosen evenly."""
+        pair = random_crop(self.backgrounds[int(generator.integers(len(self.backgrounds)))], crop, generator)
+        for _ in range(2 if generator.random() < SECOND_SHARE else 1):
+            index = self.source.classes[int(generator.integers(len(self.source.classes)))]
+            pair = self.source.over(pair, index, generator)
+        return pair

@@ -27,7 +27,14 @@ class Studio:
         self.blocks.append([(wish.slot, wish.attempt) for wish in wishes])
         return [Drawn(np.full((2, 2, 3), wish.slot, np.uint8), np.full((2, 2), wish.attempt)) for wish in wishes]
 
-    def check(self, image: np.ndarray, mask: np.ndarray, wanted: tuple[int, ...], parents: Sequence[str]) -> Verdict:
+    def check(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        wanted: tuple[int, ...],
+        parents: Sequence[str],
+        found: tuple[int, ...],
+    ) -> Verdict:
         slot, attempt = int(image[0, 0, 0]), int(mask[0, 0])
         self.judged.append((slot, attempt))
         good = attempt >= self.accepted_from.get(slot, 0)

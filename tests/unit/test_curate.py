@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,9 +48,9 @@ def real() -> RealTiles:
     return RealTiles.of(np.stack([tile.image for tile in tiles]), masks, 1.0, whole=masks)
 
 
-def verdict(sample: Sample, wanted: tuple[int, ...], real: RealTiles, *, drawn_into_real: bool = False) -> str:
+def verdict(sample: Sample, wanted: tuple[int, ...], real: RealTiles, **more: Any) -> str:
     assert sample.mask is not None
-    return judge(sample.image, sample.mask, wanted, real, SIFT, drawn_into_real=drawn_into_real).reason
+    return judge(sample.image, sample.mask, wanted, real, SIFT, **more).reason
 
 
 def test_a_good_pair_is_accepted(real: RealTiles) -> None:
@@ -66,6 +67,7 @@ def test_each_fault_is_rejected_for_its_own_reason(real: RealTiles) -> None:
     assert verdict(Sample(good.image, empty), (1,), real) == "empty"
     assert verdict(good, (2,), real) == "missing class 2"
     assert verdict(drawn(101, (1, 2), side=32), (1,), real) == "unasked class 2"
+    assert "unasked" not in verdict(drawn(101, (1, 2), side=32), (1,), real, found=(2,)), "the background shows it"
     assert verdict(Sample(good.image, large), (1,), real) == "too large class 1"
     assert verdict(Sample(flat, good.mask), (1,), real) == "contrast out of range"
     assert verdict(Sample(noisy, good.mask), (1,), real).endswith("out of range")
@@ -81,7 +83,13 @@ def test_of_two_pairs_that_look_alike_the_second_is_rejected(paths: Paths) -> No
     first = drawn(100, (1,), side=32)
     brighter = np.clip(first.image.astype(int) + 3, 0, 255).astype(np.uint8)
     pairs = [
-        Sample(image=image, mask=first.mask, origin="synthetic", annotator="defect_gen", scores={"wanted": ["stain"]})
+        Sample(
+            image=image,
+            mask=first.mask,
+            origin="synthetic",
+            annotator="defect_gen",
+            scores={"wanted": ["stain"], "in_background": []},
+        )
         for image in (first.image, brighter)
     ]
     write_shards(paths.synthetic, "synthetic", pairs)
@@ -100,7 +108,7 @@ def test_curate_keeps_accepted_and_rejected_pairs_with_their_reasons(paths: Path
             annotator="defect_gen",
             generator="g",
             seed=number,
-            scores={"wanted": [wanted]},
+            scores={"wanted": [wanted], "in_background": []},
         )
         for number, (sample, wanted) in enumerate([(good, "stain"), (missing, "hole"), (good, "stain")])
     ]
@@ -135,6 +143,7 @@ def test_classes_that_no_real_image_shows_together_are_rejected_unless_asked_for
 
     assert reason((1,), apart) == "classes never seen together"
     assert reason((1, 2), apart) == ""
+    assert judge(image, mask, (1,), apart, SIFT, found=(2,)).reason == ""
     assert reason((1,), replace(apart, together=frozenset({frozenset({1, 2, 3})}))) == ""
 
 
@@ -143,7 +152,7 @@ def pasted(background: Sample, seed: int, parents: tuple[str, ...]) -> Sample:
     stain = drawn(seed, (1,), side=32)
     assert stain.mask is not None
     image = np.where(stain.mask[..., None] == 1, stain.image, background.image)
-    scores = {"wanted": ["stain"]}
+    scores = {"wanted": ["stain"], "in_background": []}
     return Sample(image, stain.mask, origin="synthetic", annotator="defect_gen", parents=parents, scores=scores)
 
 

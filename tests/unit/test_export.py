@@ -1,8 +1,10 @@
 """Exports read back by readers of other makers: pycocotools, openpyxl, OpenCV, PyYAML and plain parsing."""
 
 import ast
+import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as run_lengths
 from pycocotools.coco import COCO
 
 from flywheel.data.classes import ClassTable, class_colour
@@ -193,7 +196,58 @@ def test_yolo_polygons_lose_no_defect_pixel_of_any_shape(seed: int, coarse: int)
     assert not (again & ~inside & ~holes).any()  # what is added lies in holes: bridges and hole corners
 
 
-@pytest.mark.parametrize("format", ["coco", "defect-spectrum", "mvtec"])
+def test_cvat_masks_are_run_lengths_in_rows_of_their_box(tmp_path: Path):
+    """Read as CVAT itself reads them: as COCO's run lengths, which go by columns, of the turned box."""
+    report = export(samples(), CLASSES, tmp_path, "cvat")
+    assert report["lost"] == ["captions, groups and products have no place in the format"]
+    root = ElementTree.parse(tmp_path / "annotations.xml").getroot()
+    assert root.findtext("version") == "1.1"
+    images = root.findall("image")
+    assert [image.get("subset") for image in images] == [split for _, split in samples()]
+    for image, (one, _) in zip(images, samples(), strict=True):
+        assert (png(tmp_path / "images" / f"{one.id}.png") == one.image).all()
+        assert (image.get("name"), image.get("width"), image.get("height")) == (f"{one.id}.png", "64", "48")
+        mask = np.zeros(SIZE, np.uint8)
+        for shape in image:
+            left, top, width, height = (int(shape.attrib[key]) for key in ("left", "top", "width", "height"))
+            counts = [int(count) for count in shape.attrib["rle"].split(",")]
+            coded = run_lengths.frPyObjects([{"counts": counts, "size": [width, height]}], width, height)[0]
+            box = run_lengths.decode(coded).transpose().astype(bool)
+            assert box.any(axis=0).all() or box.any(axis=1).all()
+            index = 255 if shape.get("label") == "ignore" else CLASSES.index(shape.attrib["label"])
+            mask[top : top + height, left : left + width][box] = index
+        assert (mask == one.mask).all()
+    labels = json.loads((tmp_path / "labels.json").read_text())
+    assert [label["name"] for label in labels] == [*CLASSES.names, "ignore"]
+
+
+def test_label_studio_tasks_have_a_region_for_each_part_and_a_config_that_draws_them(tmp_path: Path):
+    report = export(samples(), CLASSES, tmp_path, "label-studio")
+    assert report["lost"] == []
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    config = ElementTree.parse(tmp_path / "label_config.xml").getroot()
+    (brush,) = config.findall("BrushLabels")
+    assert [label.get("value") for label in brush] == [*CLASSES.names, "ignore"]
+    (clicks,) = config.findall("KeyPointLabels")
+    assert (clicks.get("smart"), len(clicks)) == ("true", len(brush))
+    for task, (one, split) in zip(tasks, samples(), strict=True):
+        assert task["data"]["image"] == f"/data/local-files/?d=images/{one.id}.png"
+        assert (png(tmp_path / "images" / f"{one.id}.png") == one.image).all()
+        assert (task["data"]["split"], task["data"]["group"]) == (split, one.group)
+        for entry in task["annotations"][0]["result"]:
+            assert (entry["original_width"], entry["original_height"]) == (64, 48)
+            assert (entry["from_name"], entry["to_name"]) == (brush.get("name"), brush.get("toName"))
+    labels = [[entry["value"]["brushlabels"] for entry in task["annotations"][0]["result"]] for task in tasks]
+    assert labels == [[], [["stain"]], [["broken_yarn"], ["stain"]], [["hole"], ["hole"]], [], [["stain"], ["ignore"]]]
+
+
+@pytest.mark.parametrize("format", ["label-studio", "cvat"])
+def test_a_class_that_is_called_like_ignored_pixels_is_refused(tmp_path: Path, format: str):
+    with pytest.raises(ConfigError, match="class 'Ignore': this label means no class here"):
+        export([], ClassTable(("hole", "Ignore")), tmp_path, format)
+
+
+@pytest.mark.parametrize("format", ["coco", "defect-spectrum", "mvtec", "label-studio", "cvat"])
 def test_ingestion_reads_an_export_back(tmp_path: Path, format: str):
     """What the wheel writes, the wheel reads: same images, same masks; MVTec AD merges several classes into one."""
     export(samples(), CLASSES, tmp_path, format)
@@ -212,9 +266,13 @@ def test_ingestion_reads_an_export_back(tmp_path: Path, format: str):
                 assert ((again > 0) == np.isin(one.mask, (1, 2, 3))).all()
             else:
                 assert (again == one.mask).all()
-                assert read[one.id].caption
-            if format == "coco":
+                assert bool(read[one.id].caption) == (format != "cvat")
+            if format in ("coco", "label-studio"):
                 assert (read[one.id].given_split, read[one.id].group) == (split, one.group)
+            if format == "label-studio":
+                assert read[one.id].product == one.product
+            if format == "cvat":
+                assert read[one.id].given_split == split
 
 
 @pytest.mark.parametrize("format", FORMATS)

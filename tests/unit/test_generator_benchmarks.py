@@ -162,3 +162,15 @@ def test_two_stage_benchmark_compares_both_ways_and_refuses_a_large_model_that_c
     assert "| large only | 0 |" in alone
     assert "| two stages | 400 |" in both
     assert "8 pairs each" in printed
+
+
+def test_base_benchmark_compares_both_starts_at_equal_steps(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = {"train_generator_large": {"tile": 32}, "train_generator_small": {"tile": 32, "crop": 32, "batch": 2}}
+    Paths(workspace).params.write_text(changed_params(preset_params("cpu")[0], few))
+    run("base_worth", ["-w", str(workspace), "--steps", "0,1", "--tiles", "16"], monkeypatch)
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith(("| base", "| scr"))]
+    assert [row[2].strip() for row in rows] == ["0", "0", "1", "1"]
+    base, scratch = (float(row[4]) for row in rows[:2])
+    assert base != scratch

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,13 @@ def test_a_class_that_the_answers_cannot_tell_is_not_judged() -> None:
     assert found.classes[1]["separation"]["contrast"] == pytest.approx(0.5)
     assert found.thresholds == {}
     assert found.not_judged == {1: "separation 0.50, below 0.79"}
+
+
+def test_a_class_that_the_answers_hardly_show_is_not_judged() -> None:
+    faint = [replace(tile, answer=tile.answer * np.float16(0.005)) for tile in squares([True] * 6)]
+    found = calibrate(faint, list("abcdef"), lambda *_: True, quantile=0.1, judge=True)
+    assert found.thresholds == {}
+    assert "hardly seen" in found.not_judged[1]
 
 
 def test_a_class_in_one_fold_alone_is_named_as_not_judged() -> None:

@@ -51,6 +51,29 @@ def test_a_layout_shows_every_class_asked_for_and_names_its_parents() -> None:
     assert all(set(layout.parents) == {"clean", "one", "two"} for layout in both)
 
 
+def test_a_background_says_which_real_defects_it_shows_by_itself() -> None:
+    source = LayoutSource([defect_pair(2, 0)], ["one"], None)
+    layout = source.draw([2], np.random.default_rng(0))
+    assert layout.found == (2,)
+    assert (
+        LayoutSource([defect_pair(1, 0), normal_pair(2)], ["one", "clean"], SIDE)
+        .draw([1], np.random.default_rng(0))
+        .found
+        == ()
+    )
+
+
+def test_an_invented_defect_is_nobodys_copy_and_a_mixed_one_is_either() -> None:
+    source = LayoutSource([defect_pair(1, 0), defect_pair(2, 1), normal_pair(2)], ["one", "two", "clean"], SIDE)
+    drawn = [source.draw([1], np.random.default_rng(seed), way="invented") for seed in range(12)]
+    assert {layout.parents for layout in drawn} == {("clean",)}
+    assert all(set(np.unique(layout.pair.mask)) == {0, 1} for layout in drawn)
+    brighter = [layout.pair.image[layout.pair.mask == 1].mean() > 105 for layout in drawn]
+    assert sum(brighter) >= 9  # as the real one is, though some are nearly transparent
+    mixed = {source.draw([1], np.random.default_rng(seed), way="mixed").parents for seed in range(12)}
+    assert mixed == {("clean",), ("clean", "one")}
+
+
 def test_without_defect_free_images_a_window_beside_the_defect_serves() -> None:
     source = LayoutSource([defect_pair(1, 0)], ["one"], 16)
     clean = [not source.background(np.random.default_rng(seed))[0].mask.any() for seed in range(20)]
@@ -159,3 +182,12 @@ def test_a_horizontal_thread_is_still_one_after_the_warp() -> None:
     limits = warp_limits([line(0)])
     angles = [main_axis(*np.nonzero(warped(piece, np.random.default_rng(seed), limits).mask))[1] for seed in range(20)]
     assert all(abs(np.rad2deg((angle + np.pi / 2) % np.pi - np.pi / 2)) < 8 for angle in angles)
+
+
+def test_a_layout_holds_as_many_defects_as_a_real_picture_of_its_size() -> None:
+    many = defect_pair(1, 0)
+    for top in (2, 36):
+        many.mask[top : top + 5, 4:9] = 1
+        many.image[top : top + 5, 4:9] = 200
+    assert LayoutSource([many, defect_pair(1, 1)], ["many", "one"], None).counts == {1: [3, 1]}
+    assert LayoutSource([many, defect_pair(1, 1)], ["many", "one"], 32).counts == {1: [1, 1]}

@@ -1,0 +1,64 @@
+"""A source in a zip archive. Nothing is unpacked to disk; every entry is read on its own, up to its limit."""
+
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+
+from flywheel.errors import IngestError, UnreadableImage
+from flywheel.ingest.source import check_size
+
+_ENCRYPTED = 0x1
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+
+
+class ZipSource:
+    """Files of an archive by their names in it. Raises IngestError when it is damaged."""
+
+    def __init__(self, file: str) -> None:
+        self.location = file
+        try:
+            self._archive = zipfile.ZipFile(file)
+        except _DAMAGE as err:
+            raise IngestError(f"{file}: not a whole zip archive ({err}); download it again") from err
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        self._problems: list[tuple[str, str]] = []
+        for entry in self._archive.infolist():
+            if not entry.is_dir():
+                reason = self._fault(entry)
+                if reason:
+                    self._problems.append((entry.filename, f"{entry.filename}: {reason}"))
+                else:
+                    self._entries[entry.filename] = entry
+
+    def _fault(self, entry: zipfile.ZipInfo) -> str:
+        """Why an entry is no readable file; "" when it is one."""
+        name = entry.filename
+        if name.startswith("/") or "\\" in name or {"", ".", ".."} & set(name.split("/")):
+            return "a name that leads out of the archive; pack it again with names below one folder"
+        if name in self._entries:
+            return "a second entry of this name; pack the archive again"
+        if entry.flag_bits & _ENCRYPTED:
+            return "encrypted; pack the archive without a password"
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            return "a link; pack the file that it points to"
+        return ""
+
+    def names(self) -> list[str]:
+        return sorted(self._entries)
+
+    def problems(self) -> list[tuple[str, str]]:
+        return sorted(self._problems)
+
+    def read(self, name: str, limit: int) -> bytes:
+        entry = self._entries.get(name)
+        if entry is None:
+            raise UnreadableImage(f"{name}: no such file in {Path(self.location).name}; pack it again")
+        check_size(name, entry.file_size, limit)
+        try:
+            with self._archive.open(entry) as file:
+                content = file.read(limit + 1)  # the size in the directory may be a lie
+        except _DAMAGE as err:
+            raise UnreadableImage(f"{name}: damaged in the archive ({err}); download it again") from err
+        check_size(name, len(content), limit)
+        return content
