@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from flywheel.defect_click.merge import REACH, THRESHOLD, disk, groups, hold_clicks, merge
+from flywheel.defect_click.merge import REACH, THRESHOLD, disk, groups, hold_clicks, merge, unwanted
 from flywheel.defect_click.model_folder import BASE, load_click_model
 from flywheel.defect_click.network import STRIDE, ClickNet, Features
 from flywheel.defect_click.prompts import (
@@ -122,6 +122,9 @@ class Clicker:
         before = np.zeros(image.rgb.shape[:2], np.float32)
         if previous is not None:
             before[:height, :width] = previous
+        wrong = unwanted(before > THRESHOLD, clicks)
+        if wrong.any():
+            return hold_clicks(np.where(wrong, 0, before).astype(np.float32), clicks)[:height, :width]
         logits = self._coarse(image, clicks, before)
         guess = logits > 0
         labels = groups(guess != (before > THRESHOLD))

@@ -41,6 +41,22 @@ def merge(previous: np.ndarray, new: np.ndarray, click: Click) -> np.ndarray:
     return np.where(np.isin(labels, touched[touched > 0]), new, previous)
 
 
+def unwanted(mask: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
+    """(H, W) bool: the connected region of `mask` to remove whole when the last click says that it is wrong.
+
+    A region that holds no positive click, while others do, is nowhere the defect. Empty for any other last click; where
+    nothing was clicked positively the mask came from elsewhere, and is only corrected.
+    """
+    last = clicks[-1]
+    if last.positive or not any(click.positive for click in clicks):
+        return np.zeros(mask.shape, bool)
+    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1]
+    at = labels[last.row, last.column]
+    if not at or any(click.positive and labels[click.row, click.column] == at for click in clicks):
+        return np.zeros(mask.shape, bool)
+    return labels == at
+
+
 def hold_clicks(probability: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
     """The probability with 1 or 0 within CERTAIN px of each click; of clicks on one pixel the later counts."""
     held = probability.copy()

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from flywheel.data.classes import IGNORE
-from flywheel.defect_click.merge import groups, hold_clicks, merge
+from flywheel.defect_click.merge import groups, hold_clicks, merge, unwanted
 from flywheel.defect_click.prompts import Click, Window, click_maps, focus_windows, window_around
 from flywheel.defect_click.protocol import click_curve, clicks_to, regions, summarize
 from flywheel.defect_click.simulated_user import EXACT, JITTERED, LEARNING, SLIP, next_click
@@ -83,6 +83,16 @@ def test_a_click_where_nothing_changed_leaves_the_mask_but_for_the_click_itself(
     held = hold_clicks(merged, [click])
     assert held[15, 15] == 0
     assert (held != previous).sum() == 5
+
+
+def test_a_negative_click_on_a_region_that_nobody_wanted_asks_for_all_of_it() -> None:
+    wanted, stray = box(5, 5, 10, 10), box(30, 40, 12, 20)
+    mask = wanted | stray
+    clicks = [Click(9, 9, True), Click(31, 41, False)]
+    np.testing.assert_array_equal(unwanted(mask, clicks), stray)
+    assert not unwanted(mask, [Click(9, 9, True), Click(10, 12, False)]).any(), "it holds a positive click"
+    assert not unwanted(mask, [Click(31, 41, False)]).any(), "a mask from elsewhere is only corrected"
+    assert not unwanted(mask, [*clicks, Click(6, 6, True)]).any()
 
 
 def test_the_later_of_two_clicks_on_one_pixel_counts() -> None:
