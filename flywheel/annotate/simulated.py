@@ -52,6 +52,7 @@ def label_queue(desk: Desk, clicks: Clicks, truth: Annotator, params: SimulatedU
 
     A killed run goes on with the images that are left: an image's clicks depend on `seed` and its id alone.
     """
+    desk.leases.give_back_all(PERSON.session)  # what lay on the desk of a run that was killed
     known = desk.round.classes()
     for name in truth.class_names():
         if known.extended([name]) != known:
