@@ -63,6 +63,42 @@ class Score:
 
 
 @dataclass(frozen=True)
+class LabelCost:
+    """What a turn's accepted labels cost, and the click model that it trained.
+
+    clicks, seconds: a label, None without labels; by: who drew them. noc, noc_before: clicks to IoU 0.85 on validation
+    regions of the trained model and of the one before it, None when they were not measured; model: the click champion
+    after the turn; promoted: whether it is this turn's.
+    """
+
+    labels: int = 0
+    clicks: float | None = None
+    seconds: float | None = None
+    by: tuple[str, ...] = ()
+    noc: float | None = None
+    noc_before: float | None = None
+    model: str = ""
+    promoted: bool = False
+    words: str = ""
+
+    @classmethod
+    def of(cls, cost: Mapping[str, Any] | None, click: Mapping[str, Any] | None) -> "LabelCost":
+        """From `label_cost` and `click` of a ledger line; older lines have neither."""
+        cost, click = cost or {}, click or {}
+        return cls(
+            int(cost.get("labels", 0)),
+            _number(cost.get("clicks_per_label")),
+            _number(cost.get("seconds_per_label")),
+            tuple(cost.get("by") or ()),
+            _number((click.get("new") or {}).get("noc85")),
+            _number((click.get("previous") or {}).get("noc85")),
+            str(click.get("model", "")),
+            bool(click.get("promote")),
+            str(click.get("words", "")),
+        )
+
+
+@dataclass(frozen=True)
 class Turn:
     """One line of the ledger. promote: None when nothing was judged."""
 
@@ -85,6 +121,7 @@ class Turn:
     champion_model: str = ""
     samples: dict[str, int] = field(default_factory=dict)
     queue: dict[str, int] = field(default_factory=dict)
+    cost: LabelCost = LabelCost()
 
     @property
     def title(self) -> str:
@@ -115,6 +152,7 @@ class Turn:
             champion_model=str(champion.get("model", "")),
             samples=dict(line.get("samples") or {}),
             queue=dict(line.get("queue") or {}),
+            cost=LabelCost.of(line.get("label_cost"), line.get("click")),
         )
 
 
