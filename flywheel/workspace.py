@@ -21,7 +21,7 @@ import yaml
 from flywheel import git
 from flywheel.child import LEADER_VARIABLE, end_leftover, run_child
 from flywheel.errors import ConfigError, StageFailed, StorageUnavailable, WorkspaceBusy, WorkspaceError
-from flywheel.files import TEMPORARY_SUFFIX, read_json, write_json, write_text
+from flywheel.files import gather, read_json, write_json, write_text
 from flywheel.params import Params, check_params, load_params
 from flywheel.paths import Paths
 
@@ -230,12 +230,12 @@ class Workspace:
         """Copy what this turn's trainings begin with to data/start (the last turn's generators) and data/click_start
         (the click champion, None before the first); DVC tracks both."""
         generators = (self.paths.generator_large, self.paths.generator_small)
-        _copy(
+        gather(
             {folder.name: folder for folder in generators if folder.exists()},
             self.paths.start,
             "The generators of the last turn; training starts from them.\n",
         )
-        _copy(
+        gather(
             {"champion": click_champion} if click_champion else {},
             self.paths.click_start,
             "The click champion when the turn began; its fine-tuning starts from it.\n",
@@ -278,18 +278,6 @@ class Workspace:
             yield clone
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _copy(folders: dict[str, Path], out: Path, readme: str) -> None:
-    """Replace `out` by copies of `folders` (name: folder) and a README, which also keeps it when there are none."""
-    beside = out.with_name(out.name + TEMPORARY_SUFFIX)
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    for name, folder in folders.items():
-        shutil.copytree(folder, beside / name)
-    write_text(beside / "README", readme)
-    shutil.rmtree(out, ignore_errors=True)
-    beside.rename(out)
 
 
 def _error_line(lines: list[str]) -> str:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from flywheel.data.classes import class_colour
 from flywheel.report import svg
-from flywheel.report.collect import Interval, Score, Turn
+from flywheel.report.history import Interval, Score, Turn
 from flywheel.report.svg import WIDTH
 from flywheel.report.words import SYNTHETIC_ARM, arm_label
 

@@ -4,7 +4,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from flywheel.report.collect import Turn
+from flywheel.report.history import Turn
 from flywheel.report.svg import WIDTH, chart, level, text
 
 HEIGHT, TOP, BOTTOM = 190, 30, 30

@@ -14,7 +14,8 @@ from flywheel.data.manifest import SPLITS, class_sets
 from flywheel.files import write_text
 from flywheel.paths import Paths
 from flywheel.report import charts, cost_chart, pictures, words
-from flywheel.report.collect import Facts, Score, collect
+from flywheel.report.collect import Facts, collect
+from flywheel.report.history import Score
 
 FOLDER = Path(__file__).parent
 ROWS_SHOWN = 20  # of lists that may be long, such as the quarantine

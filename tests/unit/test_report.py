@@ -19,8 +19,9 @@ from flywheel.data.shards import write_shard
 from flywheel.files import write_json, write_text
 from flywheel.paths import Paths
 from flywheel.report.charts import arm_key, class_chart
-from flywheel.report.collect import Score, Turn, collect
+from flywheel.report.collect import collect
 from flywheel.report.cost_chart import cost_chart
+from flywheel.report.history import Score, Turn
 from flywheel.report.pictures import SIDE, frame, thumbnails
 from flywheel.report.render import class_counts, write_report
 from flywheel.report.words import arm_label, headline, next_turn, synthetic_sentence
