@@ -23,6 +23,7 @@ def demo(out: str = "demo", seed: int = 0) -> list[dict[str, Any]]:
     for number, delivery in enumerate(deliveries, start=1):
         if step.turns_done(workspace) >= number:
             continue
-        ingest(workspace=workspace, source=str(delivery), product="cloth")
+        for source in delivery:
+            ingest(workspace=workspace, source=str(source), product="cloth")
         entries.append(turn(workspace=workspace))
     return entries

@@ -25,8 +25,23 @@ def arm_rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 def with_people(labels: dict[str, Any], people: dict[str, Any]) -> dict[str, Any]:
     """What the ledger says of a turn's labels: the annotator's answers and those that people gave on the page."""
-    added = {key: labels[key] + people[key] for key in ("answered", "clicks")}
-    return labels | added | {key: people[key] for key in ("corrections", "seconds", "annotators")}
+    added = {key: labels.get(key, 0) + people[key] for key in ("answered", "clicks", "corrections", "seconds")}
+    return labels | added | {"annotators": sorted({*labels.get("annotators", []), *people["annotators"]})}
+
+
+def cost_rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row: the accepted labels of a turn and what they cost, with the click model's figure."""
+    cost, new = entry["label_cost"], entry["click"].get("new")
+    return [
+        {
+            "labels": cost["labels"],
+            "clicks a label": cost["clicks_per_label"],
+            "seconds a label": cost["seconds_per_label"],
+            "by": ", ".join(cost["by"]),
+            "click model": entry["click"]["model"],
+            "clicks to IoU 0.85": new["noc85"] if new else None,
+        }
+    ]
 
 
 def label_rows(queue: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows.synthesize import synthesize_shards
-from flows.tables import arm_rows, label_rows, with_people
+from flows.tables import arm_rows, cost_rows, label_rows, with_people
 from tasks import synthesize as fan_out
 from tasks import turn as step
 from tasks import view
@@ -53,6 +53,8 @@ def _turn(ws: Workspace) -> dict[str, Any]:
         run = step.run_stage(ws, name)
         step.record_stage(ws, params, run_id, run)
         progress.step()
+        if name == "train_click":
+            step.register_click(ws, start, run_id)
         if name == "curate":
             view.show_picture("accepted-pairs", ws.paths.curated / "accepted.png", "synthetic pairs that were accepted")
             view.show_picture("rejected-pairs", ws.paths.curated / "rejected.png", "synthetic pairs that were rejected")
@@ -65,6 +67,7 @@ def _turn(ws: Workspace) -> dict[str, Any]:
     step.end_record(ws, run_id, entry, revision)
     progress.step()
     view.show_table("arms", arm_rows(entry), f"{start.generation}: arms on the frozen test set")
+    view.show_table("label-cost", cost_rows(entry), f"{start.generation}: what a label cost")
     view.show_words("verdict", f"## {start.generation}\n\n{verdict['words']}")
     view.log_line(verdict["words"])
     return {"new": True, **entry}

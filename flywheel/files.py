@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,15 @@ def tree_sha256(root: Path) -> str:
         f"{path.relative_to(root).as_posix()} {file_sha256(path)}" for path in sorted(root.rglob("*")) if path.is_file()
     ]
     return sha256("\n".join(lines).encode())
+
+
+def gather(folders: dict[str, Path], out: Path, readme: str) -> None:
+    """Replace `out` by copies of `folders` (name: folder) and a README, which also keeps it when there are none."""
+    beside = out.with_name(out.name + TEMPORARY_SUFFIX)
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for name, folder in folders.items():
+        shutil.copytree(folder, beside / name)
+    write_text(beside / "README", readme)
+    shutil.rmtree(out, ignore_errors=True)
+    beside.rename(out)

@@ -41,7 +41,7 @@ class Prioritize(Section):
 
 
 class Label(Section):
-    annotator: Literal["none", "oracle"]
+    annotator: Literal["none", "oracle", "clicks"]
     oracle: str
     review: bool
     second_share: float = Field(ge=0, le=1)
@@ -51,8 +51,25 @@ class Label(Section):
     max_pixels: int = Field(gt=0)
 
 
+class SimulatedUser(Section):
+    good_iou: float = Field(gt=0, le=1)
+    most_clicks: int = Field(ge=1)
+    seconds_per_click: float = Field(ge=0)
+    seconds_per_class: float = Field(ge=0)
+    seconds_per_look: float = Field(ge=0)
+
+
 class BuildGeneration(Section):
     caption_language: Literal["en", "zh"]
+
+
+class TrainClick(Section):
+    start: Literal["previous", "base"]
+    steps: int = Field(ge=1)
+    batch: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    simulated_share: float = Field(ge=0, lt=1)
+    judged: int = Field(ge=1)
 
 
 class TrainGeneratorLarge(Section):
@@ -160,7 +177,9 @@ class Params(Section):
     split: Split
     prioritize: Prioritize
     label: Label
+    simulated_user: SimulatedUser
     build_generation: BuildGeneration
+    train_click: TrainClick
     train_generator_large: TrainGeneratorLarge
     train_generator_small: TrainGeneratorSmall
     train_inspector: TrainInspector

@@ -76,6 +76,15 @@ class Paths:
         return self.root / "data" / "start"
 
     @property
+    def click_model(self) -> Path:
+        return self.root / "models" / "click"
+
+    @property
+    def click_start(self) -> Path:
+        """The click champion when the turn began, in the folder `champion`; none before the first."""
+        return self.root / "data" / "click_start"
+
+    @property
     def inspector(self) -> Path:
         """One model folder `fold-K` per fold of the real training images, and inspector.json."""
         return self.root / "models" / "inspector"

@@ -55,6 +55,7 @@ def end_turn(ws: Workspace, run_id: str, entry: dict[str, Any], revision: str) -
             "champion": entry["champion"],
             "arms": entry["arms"],
             "samples": entry["samples"],
+            "labels": entry["label_cost"],
             "gate": {key: verdict[key] for key in ("probability", "difference", "promote")},
         },
         artifacts=[ws.paths.report, ws.paths.metrics / "gate.json"],
@@ -72,6 +73,7 @@ def run_link(ws: Workspace, run_id: str) -> str:
 def _output(ws: Workspace, section: str, arm: str) -> Path:
     places = {
         "build_generation": ws.paths.generation,
+        "train_click": ws.paths.click_model,
         "train_generator_large": ws.paths.generator_large,
         "train_generator_small": ws.paths.generator_small,
         "train_inspector": ws.paths.inspector,

@@ -21,6 +21,12 @@ def build_generation(paths: Paths, params: Params) -> Report:
     return stage(paths, params.build_generation, seed=params.seed)
 
 
+def train_click(paths: Paths, params: Params) -> Report:
+    from flywheel.defect_click.train_click import train_click as stage
+
+    return stage(paths, params.train_click, seed=params.seed)
+
+
 def train_generator_large(paths: Paths, params: Params) -> Report:
     from flywheel.defect_gen.stages import train_generator_large as stage
 
@@ -74,6 +80,7 @@ STAGES: dict[str, Callable[..., Report]] = {
     stage.__name__: stage
     for stage in (
         build_generation,
+        train_click,
         train_generator_large,
         train_generator_small,
         train_inspector,

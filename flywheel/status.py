@@ -16,7 +16,9 @@ def status(ws: Workspace) -> dict[str, Any]:
     ledger = read_ledger_lines(ws.paths.ledger)
     last = ledger[-1] if ledger else None
     history = [
-        {key: entry[key] for key in ("generation", "arms", "champion", "verdict", "samples")} for entry in ledger
+        {key: entry[key] for key in ("generation", "arms", "champion", "verdict", "samples")}
+        | {key: entry[key] for key in ("label_cost", "click") if key in entry}  # older turns have neither
+        for entry in ledger
     ]
     return {
         "workspace": str(ws.root),

@@ -13,16 +13,20 @@ from typing import Any
 
 import yaml
 
+from flywheel.click_champion import click_summary, fetch_click_champion
+from flywheel.click_champion import register_click as register_click
 from flywheel.data.shards import read_index, shard_files
 from flywheel.errors import DataInvalid
 from flywheel.files import file_sha256, read_json, sha256, tree_sha256, write_json
+from flywheel.label_cost import label_cost
+from flywheel.label_step import label as label
 from flywheel.params import Params
 from flywheel.registry import Registry
 from flywheel.tracking import tracking_uri
 from flywheel.workspace import StageRun, Workspace, begins, read_ledger_lines
 
 # Sections that do not change what a turn computes from the same labels.
-NOT_INPUTS = {"ingest", "split", "prioritize", "label", "publish"}
+NOT_INPUTS = {"ingest", "split", "prioritize", "label", "simulated_user", "publish"}
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,10 @@ def fetch_champion(ws: Workspace) -> Path | None:
     return registry(ws).fetch_champion(ws.paths.state / "champion")
 
 
-def unlabelled_digest(ws: Workspace) -> str:
-    return sha256("\n".join(path.name for path in shard_files(ws.paths.shards)).encode())
+def pool_digest(ws: Workspace) -> str:
+    """Digest of which images came without labels; labels that arrive do not change it."""
+    names = [path.name for path in shard_files(ws.paths.shards) if path.name.startswith("pool-")]
+    return sha256("\n".join(names).encode())
 
 
 def collect(ws: Workspace, params: Params) -> dict[str, Any]:
@@ -79,27 +85,14 @@ def prioritize(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any
     from flywheel.annotate.prioritize import prioritize as choose
     from flywheel.annotate.queue import read_queue, write_queue
 
-    digest = unlabelled_digest(ws)
+    digest = pool_digest(ws)
     queue = read_queue(ws.paths)
-    if queue is None or queue["turn"] != start.turn or (not queue["done"] and queue.get("shards") != digest):
+    if queue is None or queue["turn"] != start.turn or (not queue["done"] and queue.get("pool") != digest):
         champion = fetch_champion(ws)
         queue = choose(ws.paths, params.prioritize, champion=champion, seed=params.seed, turn=start.turn)
-        queue["shards"] = digest
+        queue["pool"] = digest
         write_queue(ws.paths, queue)
     return queue
-
-
-def label(ws: Workspace, params: Params) -> dict[str, Any]:
-    """Let the configured annotator answer the queue; without one the queue waits for people."""
-    from flywheel.annotate.oracle import DatasetOracle
-    from flywheel.annotate.queue import answer_queue, read_queue
-
-    queue = read_queue(ws.paths)
-    if queue is None or queue["done"] or not queue["entries"] or params.label.annotator == "none":
-        waiting = 0 if queue is None or queue["done"] else len(queue["entries"])
-        return {"asked": 0, "answered": 0, "clicks": 0, "waiting": waiting}
-    annotator = DatasetOracle(params.label.oracle, params.ingest.max_pixels)
-    return answer_queue(ws.paths, annotator, language=params.build_generation.caption_language)
 
 
 def inputs_digest(ws: Workspace, params: Params) -> str:
@@ -136,8 +129,9 @@ def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: 
     if not start.resumed:
         last = ws.paths.metrics / "feedback.json"
         write_json(ws.paths.feedback, read_json(last) if last.exists() else {})
-        ws.keep_start()
+        ws.keep_start(fetch_click_champion(ws))
         state = {"turn": start.turn, "inputs": inputs_digest(ws, params), "why": why, "labels": labels}
+        state["label_cost"] = label_cost(ws.paths)  # against the last generation, which a stage will replace
         write_json(state_file(ws), state)
     frozen = freeze_test(ws.paths)
     if not any(product["ids"] for product in frozen.values()):
@@ -247,6 +241,8 @@ def finish(ws: Workspace, start: TurnStart, *, verdict: dict[str, Any], run_id: 
         "champion": {"model": f"{champion.name}/{champion.version}" if champion else "", **judged},
         "samples": sample_counts(ws),
         "queue": state["labels"],
+        "label_cost": state["label_cost"],
+        "click": click_summary(ws),
         "ran": state.get("ran", []),
         "mlflow_run": run_id,
     }

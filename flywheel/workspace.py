@@ -21,7 +21,7 @@ import yaml
 from flywheel import git
 from flywheel.child import LEADER_VARIABLE, end_leftover, run_child
 from flywheel.errors import ConfigError, StageFailed, StorageUnavailable, WorkspaceBusy, WorkspaceError
-from flywheel.files import TEMPORARY_SUFFIX, read_json, write_json, write_text
+from flywheel.files import gather, read_json, write_json, write_text
 from flywheel.params import Params, check_params, load_params
 from flywheel.paths import Paths
 
@@ -30,14 +30,15 @@ MARKER = "workspace.json"
 # What a turn commits. The user's other files in the folder are none of our business.
 COMMITTED = (
     MARKER, "params.yaml", "dvc.yaml", "dvc.lock", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
-    "ledger.jsonl", "metrics", "data/shards.dvc", "data/start.dvc", "data/.gitignore", "data/splits.csv",
-    "data/classes.json", "data/frozen_test.json", "data/feedback.json", "data/queue.json", "data/quarantine.jsonl",
-    "data/sources.jsonl", "data/labels.jsonl",
+    "ledger.jsonl", "metrics", "data/shards.dvc", "data/start.dvc", "data/click_start.dvc", "data/.gitignore",
+    "data/splits.csv", "data/classes.json", "data/frozen_test.json", "data/feedback.json", "data/queue.json",
+    "data/quarantine.jsonl", "data/sources.jsonl", "data/labels.jsonl",
 )  # fmt: skip
 GITIGNORE = """\
 # bytes that DVC keeps
 /data/shards
 /data/start
+/data/click_start
 /data/generation
 /data/synthetic
 /data/curated
@@ -225,18 +226,21 @@ class Workspace:
         """Let DVC track the shards that ingestion and labelling added."""
         self.dvc("add", "-q", "data/shards")
 
-    def keep_start(self) -> None:
-        """Copy the last turn's generators to data/start, where this turn's training begins; DVC tracks them."""
-        beside = self.paths.start.with_name(self.paths.start.name + TEMPORARY_SUFFIX)
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        for folder in (self.paths.generator_large, self.paths.generator_small):
-            if folder.exists():
-                shutil.copytree(folder, beside / folder.name)
-        write_text(beside / "README", "The generators of the last turn; training starts from them.\n")
-        shutil.rmtree(self.paths.start, ignore_errors=True)
-        beside.rename(self.paths.start)
-        self.dvc("add", "-q", "data/start")
+    def keep_start(self, click_champion: Path | None) -> None:
+        """Copy what this turn's trainings begin with to data/start (the last turn's generators) and data/click_start
+        (the click champion, None before the first); DVC tracks both."""
+        generators = (self.paths.generator_large, self.paths.generator_small)
+        gather(
+            {folder.name: folder for folder in generators if folder.exists()},
+            self.paths.start,
+            "The generators of the last turn; training starts from them.\n",
+        )
+        gather(
+            {"champion": click_champion} if click_champion else {},
+            self.paths.click_start,
+            "The click champion when the turn began; its fine-tuning starts from it.\n",
+        )
+        self.dvc("add", "-q", "data/start", "data/click_start")
 
     def push(self) -> None:
         """Send what the last commit names, and the run cache, to the remote. Raises StorageUnavailable."""

@@ -10,8 +10,8 @@ from flywheel.workspace import Workspace
 
 
 @task(name="draw cloth", cache_policy=NO_CACHE)
-def draw_cloth(out: Path, seed: int) -> list[Path]:
-    """The demo's deliveries of cloth, one folder a turn; drawn once."""
+def draw_cloth(out: Path, seed: int) -> list[list[Path]]:
+    """The demo's deliveries of cloth, the folders of each turn; drawn once."""
     return demo.draw_deliveries(out, seed)
 
 

@@ -1,6 +1,6 @@
 """The labelling page, and the event that it raises when people are done."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,19 @@ def run_page(
     ws = Workspace.open(workspace)
     options = Options(host, port, lang, tokens, tuple(hosts), clicker, certificate, key)
 
-    def on_labels(report: dict[str, Any]) -> None:
-        console.print(f"{report['answered']} labels were handed over. Next: flywheel turn -w {ws.root}")
-        if os.environ.get("PREFECT_API_URL"):
-            labels_arrived(ws, report["answered"])
+    serve(ws, options, say=console.print, on_labels=announcer(ws))
 
-    serve(ws, options, say=console.print, on_labels=on_labels)
+
+def announcer(ws: Workspace) -> Callable[[dict[str, Any]], None]:
+    """What the page calls with each report of labels that were handed over: it says so, and raises the event."""
+
+    def announce(report: dict[str, Any]) -> None:
+        from prefect.settings import PREFECT_API_URL  # slow, and the page can do without
+
+        if PREFECT_API_URL.value():
+            labels_arrived(ws, report["answered"])
+            console.print(f"{report['answered']} labels were handed over; Prefect's server was told.")
+        else:
+            console.print(f"{report['answered']} labels were handed over. Next: flywheel turn -w {ws.root}")
+
+    return announce

@@ -54,6 +54,11 @@ def run_stage(ws: Workspace, stage: str) -> StageRun:
     return turn.run_stage(ws, stage, on_line=log_line)
 
 
+@task(name="register-click", cache_policy=NO_CACHE, **RETRIES)
+def register_click(ws: Workspace, start: TurnStart, run_id: str) -> None:
+    turn.register_click(ws, start.generation, run_id)
+
+
 @task(name="begin-record", cache_policy=NO_CACHE, **RETRIES)
 def begin_record(ws: Workspace, start: TurnStart, why: str) -> str:
     return recording.begin_turn(ws, start, why)

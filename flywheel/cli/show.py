@@ -88,8 +88,29 @@ def print_status(found: dict[str, Any]) -> None:
                 "promoted" if turn["verdict"]["promote"] else "kept",
             )
         console.print(table)
+        print_label_cost(found["history"])
         console.print(found["history"][-1]["verdict"]["words"])
     console.print(found["next"])
+
+
+def print_label_cost(history: list[dict[str, Any]]) -> None:
+    """What a label cost by turn, and what its click model needs on validation regions; nothing without such labels."""
+    costed = [turn for turn in history if turn.get("label_cost", {}).get("labels")]
+    if not costed:
+        return
+    columns = ("labels", "clicks a label", "seconds a label", "click model: clicks to IoU 0.85", "before")
+    table = _table("Label cost", "generation", *columns)
+    for turn in costed:
+        cost, click = turn["label_cost"], turn["click"]
+        figures = [(click.get(key) or {}).get("noc85") for key in ("new", "previous")]
+        table.add_row(
+            turn["generation"],
+            str(cost["labels"]),
+            f"{cost['clicks_per_label']:.2f}",
+            f"{cost['seconds_per_label']:.1f}",
+            *("" if figure is None else f"{figure:.2f}" for figure in figures),
+        )
+    console.print(table)
 
 
 def print_sweep(result: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from flywheel.segmenter.dataset import Pair
 
 POOL = 64  # simulated images that keep what was learnt before alive
 RENEWED = 1
+SAVE_SECONDS = 5.0  # a fine-tuning is short
 
 
 def fine_tune(
@@ -33,12 +34,15 @@ def fine_tune(
     out: Path,
     seed: int,
     simulated_share: float = 0.25,
+    state: Path | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Path:
     """Train on, from the model in `start_folder` (None: the shipped one), into `out`, which is returned.
 
     pairs: labelled images; classes: names of their class indices; simulated_share: of the cases are simulated ones.
-    A killed run goes on from its last state in `out`. Raises DataInvalid when no pair holds a defect.
+    A killed run goes on from its last state in `out`. state: another folder for it, which the caller clears: it holds
+    the finished training too, so that a stage whose output is lost need not repeat it.
+    Raises DataInvalid when no pair holds a defect.
     """
     if not any(holds_defect(pair.mask) for pair in pairs):
         raise DataInvalid(f"fine_tune: none of {len(pairs)} pairs holds a defect; label some first")
@@ -51,7 +55,7 @@ def fine_tune(
         simulated_share=simulated_share,
         seed=seed,
     )
-    checkpoint = Checkpoint(out / "state", mark)
+    checkpoint = Checkpoint(state or out / "state", mark)
     pool = DrawnPool("defects", seed=seed, size=POOL, renewed=RENEWED)
     training = train_clicks(
         net.requires_grad_(True),
@@ -60,12 +64,16 @@ def fine_tune(
         seed=seed,
         device=pick_device(),
         checkpoint=checkpoint,
+        save_seconds=SAVE_SECONDS,
         on_step=on_step,
     )
+    if state is not None:
+        checkpoint.save(training.state())
     prototypes = measure_classes(Clicker(training.net, Prototypes.empty()), pairs, classes)
     origin = {"kind": "fine-tuned", "pairs": len(pairs), "seed": seed, **vars(recipe)}
     save_click_model(out, training.net, prototypes, training.curves, origin=origin)
-    checkpoint.clear()
+    if state is None:
+        checkpoint.clear()
     return out
 
 

@@ -5,7 +5,8 @@ The method under test is any `Method`, so that networks and classical methods me
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,14 +19,18 @@ from flywheel.defect_click.train import mask_iou
 MOST_CLICKS = 20
 
 
-class Method(Protocol):
+class Clickable(Protocol):
+    """Whatever answers clicks."""
+
+    def click(self, image: Any, clicks: Sequence[Click], previous: np.ndarray | None) -> np.ndarray:
+        """Probability (H, W) after the last click. image: whatever it wants to know of the image."""
+
+
+class Method(Clickable, Protocol):
     """As `Clicker`: an image is looked at once and clicked often."""
 
     def set_image(self, rgb: np.ndarray) -> Any:
-        """Whatever `click` wants to know of an image (H, W, 3) uint8."""
-
-    def click(self, image: Any, clicks: Sequence[Click], previous: np.ndarray | None) -> np.ndarray:
-        """Probability (H, W) after the last click."""
+        """What `click` wants to know of an image (H, W, 3) uint8."""
 
 
 def regions(mask: np.ndarray, smallest: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -41,8 +46,40 @@ def regions(mask: np.ndarray, smallest: int) -> Iterator[tuple[int, np.ndarray]]
                 yield int(index), region
 
 
+class Clicked(NamedTuple):
+    """Where clicking on one region came to. clicks: how many; mask: (H, W) bool after the last; iou: with the truth."""
+
+    clicks: int
+    mask: np.ndarray
+    iou: float
+
+
+def clicking(
+    method: Clickable,
+    image: Any,
+    truth: np.ndarray,
+    hand: Hand,
+    *,
+    rng: np.random.Generator,
+    ignore: np.ndarray | None = None,
+) -> Iterator[Clicked]:
+    """Click on one region, without end; it ends only when nothing is wrong any more.
+
+    image: as `method` wants it. truth: (H, W) bool. ignore: (H, W) bool, pixels that do not count.
+    """
+    clicks: list[Click] = []
+    probability: np.ndarray | None = None
+    mask = np.zeros(truth.shape, bool)
+    counts = np.ones(truth.shape, bool) if ignore is None else ~ignore
+    while (click := next_click(truth, mask, hand, rng=rng, ignore=ignore)) is not None:
+        clicks.append(click)
+        probability = method.click(image, clicks, probability)
+        mask = probability > THRESHOLD
+        yield Clicked(len(clicks), mask, mask_iou(mask & counts, truth & counts))
+
+
 def click_curve(
-    method: Method,
+    method: Clickable,
     image: Any,
     truth: np.ndarray,
     hand: Hand,
@@ -51,24 +88,29 @@ def click_curve(
     ignore: np.ndarray | None = None,
     most: int = MOST_CLICKS,
 ) -> list[float]:
-    """IoU after 1, 2, ..., `most` clicks on one region; a mask without errors needs no further click.
+    """IoU after 1, 2, ..., `most` clicks on one region; a mask without errors needs no further click."""
+    steps = islice(clicking(method, image, truth, hand, rng=rng, ignore=ignore), most)
+    curve = [step.iou for step in steps]
+    return curve + [1.0] * (most - len(curve))
 
-    image: as `method.set_image` gave it. truth: (H, W) bool. ignore: (H, W) bool, pixels that do not count.
-    """
-    clicks: list[Click] = []
-    probability: np.ndarray | None = None
-    mask = np.zeros(truth.shape, bool)
-    counts = np.ones(truth.shape, bool) if ignore is None else ~ignore
-    curve: list[float] = []
-    while len(curve) < most:
-        click = next_click(truth, mask, hand, rng=rng, ignore=ignore)
-        if click is None:
-            return curve + [1.0] * (most - len(curve))
-        clicks.append(click)
-        probability = method.click(image, clicks, probability)
-        mask = probability > THRESHOLD
-        curve.append(mask_iou(mask & counts, truth & counts))
-    return curve
+
+def click_until(
+    method: Clickable,
+    image: Any,
+    truth: np.ndarray,
+    hand: Hand,
+    *,
+    wanted: float,
+    rng: np.random.Generator,
+    ignore: np.ndarray | None = None,
+    most: int = MOST_CLICKS,
+) -> Clicked:
+    """Click on one region until the IoU is `wanted` or more, at most `most` times, as a person does who labels."""
+    last = Clicked(0, np.zeros(truth.shape, bool), 0.0)
+    for last in islice(clicking(method, image, truth, hand, rng=rng, ignore=ignore), most):
+        if last.iou >= wanted:
+            break
+    return last
 
 
 def clicks_to(curve: Sequence[float], wanted: float) -> int:

@@ -168,12 +168,13 @@ def train_clicks(
     seed: int,
     device: torch.device,
     checkpoint: Checkpoint,
+    save_seconds: float = SAVE_SECONDS,
     on_step: Callable[[int], None] | None = None,
 ) -> Training:
     """Train `net` from the checkpoint on, or from its own weights.
 
-    The state is saved every SAVE_SECONDS. `on_step` hears of each finished step; what it raises ends the training, and
-    the next call goes on from the last saved step.
+    The state is saved every `save_seconds`. `on_step` hears of each finished step; what it raises ends the training,
+    and the next call goes on from the last saved step.
     """
     prepare_cpu()
     training = Training(net, recipe, seed=seed, device=device)
@@ -184,7 +185,7 @@ def train_clicks(
     steps = range(training.step, recipe.steps)
     for _ in progress(steps, "train click model", total=recipe.steps, initial=training.step):
         training.advance(training.table(source))
-        if time.monotonic() - last_saved > SAVE_SECONDS:
+        if time.monotonic() - last_saved > save_seconds:
             checkpoint.save(training.state())
             last_saved = time.monotonic()
         if on_step is not None:

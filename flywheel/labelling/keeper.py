@@ -64,12 +64,13 @@ class Keeper:
         self._lock = threading.Lock()
         self._looking = False
         self._looked = -PAUSE
+        self._closed = False
         self.state = LABELLING
 
     def look(self, *, at_once: bool = False) -> None:
         """See soon, in the background, whether something is to be done; at most every few seconds."""
         with self._lock:
-            if self._looking or (not at_once and time.monotonic() - self._looked < PAUSE):
+            if self._closed or self._looking or (not at_once and time.monotonic() - self._looked < PAUSE):
                 return
             self._looking = True
         self._thread.submit(self._look)
@@ -86,6 +87,10 @@ class Keeper:
         finally:
             with self._lock:
                 self._looking, self._looked = False, time.monotonic()
+            if self.state == BUSY:  # the last person may have gone home, so nobody else would make it look again
+                again = threading.Timer(PAUSE, self.look, kwargs={"at_once": True})
+                again.daemon = True
+                again.start()
 
     def _step(self) -> None:
         """Hand over, or make the next queue, when it is time."""
@@ -123,5 +128,7 @@ class Keeper:
             self._on_labels(report)
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for what is under way; nothing more is looked at."""
+        with self._lock:
+            self._closed = True
         self._thread.shutdown(wait=True)

@@ -9,24 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import uvicorn
 from fastapi import FastAPI
 
-from flywheel.errors import ConfigError, WorkspaceBusy
+from flywheel.errors import ConfigError
 from flywheel.labelling.app import create_app
 from flywheel.labelling.champion import Champion
 from flywheel.labelling.clicker import CLASSICAL, ChosenClicker, choose_clicker
 from flywheel.labelling.clicks import Clicks
-from flywheel.labelling.database import Database
-from flywheel.labelling.desk import Desk
-from flywheel.labelling.drafts import Drafts
-from flywheel.labelling.images import Gallery
-from flywheel.labelling.journal import Journal
 from flywheel.labelling.keeper import Keeper, make_queue
-from flywheel.labelling.leases import Leases
+from flywheel.labelling.office import open_desk, sole_desk
 from flywheel.labelling.review import Review
-from flywheel.labelling.round import Round
 from flywheel.labelling.security import allowed_hosts, is_loopback
 from flywheel.labelling.service import PageInfo, Service
 from flywheel.labelling.sessions import Sessions
@@ -35,7 +28,6 @@ from flywheel.registry import Registry
 from flywheel.tracking import tracking_uri
 from flywheel.workspace import Workspace, read_ledger_lines
 
-MINUTE = 60.0
 LANGUAGES = ("en", "zh")
 COPIES = {"segmenter": "champion", "clicker": "click_champion"}  # folders of champions' copies in the state folder
 
@@ -68,13 +60,7 @@ def serve(
     """
     tokens = read_tokens(options.tokens)
     _check(options, bool(tokens))
-    ws.paths.labelling.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(ws.paths.labelling / "lock")
-    try:
-        lock.acquire(timeout=1)
-    except filelock.Timeout as err:
-        raise WorkspaceBusy(f"{ws.root}: a labelling page runs here already; use that one, or stop it") from err
-    try:
+    with sole_desk(ws.paths):
         listener = listen(options.host, options.port)
         port = listener.getsockname()[1]
         say(make_queue(ws))
@@ -88,24 +74,16 @@ def serve(
         threading.Thread(target=service.champion.prepare, kwargs={"turn": turn}, daemon=True, name="champion").start()
         run(app, listener, certificate=options.certificate, key=options.key)
         service.keeper.close()
-    finally:
-        lock.release()
 
 
 def make_service(ws: Workspace, options: Options, *, port: int, on_labels: Callable[[dict[str, Any]], None]) -> Service:
     """The parts of the page, put together for a workspace."""
     params = ws.params()
     tokens = read_tokens(options.tokens)
-    journal = Journal(ws.paths.labels)
-    journal.repair()
-    gallery = Gallery(ws.paths)
-    database = Database(ws.paths.labelling)
-    leases = Leases(database, time.time, duration=params.label.lease_minutes * MINUTE)
-    round = Round(ws.paths, params.label, journal, gallery, seed=params.seed)
     language = params.build_generation.caption_language
-    desk = Desk(round, leases, Drafts(database, time.time), clock=time.time, language=language)
-    clicks = Clicks(lambda: choose_clicker(options.clicker, fetch=lambda: champion_of(ws, "clicker")), gallery)
-    champion = Champion(gallery, lambda: champion_of(ws, "segmenter"))
+    desk, database = open_desk(ws.paths, params.label, seed=params.seed, language=language)
+    clicks = Clicks(lambda: choose_clicker(options.clicker, fetch=lambda: champion_of(ws, "clicker")), desk.gallery)
+    champion = Champion(desk.gallery, lambda: champion_of(ws, "segmenter"))
 
     def on_turn(turn: int) -> None:
         clicks.refresh(turn=turn)

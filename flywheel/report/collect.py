@@ -1,9 +1,8 @@
 """Reading a workspace for the report: every part may be missing or damaged, and the page says so."""
 
 import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,106 +15,11 @@ from flywheel.data.manifest import FILE_NAME, class_sets, read_manifest
 from flywheel.data.shards import read_index, shard_files
 from flywheel.errors import DataInvalid, FlywheelError
 from flywheel.files import read_json
-from flywheel.params import ARMS
 from flywheel.paths import Paths
+from flywheel.report.history import Score, Turn, scores
 
 PREDICTIONS = "predictions.parquet"
 Part = TypeVar("Part")
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Score:
-    """Measured quality of one model or arm on the frozen test split; None where it was not measured.
-
-    per_class: class name -> (IoU, interval). seeds: seed -> mIoU.
-    """
-
-    miou: float | None = None
-    interval: Interval | None = None
-    recall: float | None = None
-    fpr: float | None = None
-    per_class: dict[str, tuple[float | None, Interval | None]] = field(default_factory=dict)
-    seeds: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, report: Mapping[str, Any] | None) -> "Score | None":
-        """From the `miou, miou_ci, recall, fpr, per_class, seeds` of a report; None when there is none."""
-        if not report:
-            return None
-        per_class = {
-            name: (_number(entry.get("iou")), _interval(entry.get("iou_ci")))
-            for name, entry in (report.get("per_class") or {}).items()
-        }
-        seeds = {
-            str(seed): number
-            for seed, entry in (report.get("seeds") or {}).items()
-            if (number := _number(entry.get("miou") if isinstance(entry, Mapping) else entry)) is not None
-        }
-        return cls(
-            _number(report.get("miou")),
-            _interval(report.get("miou_ci")),
-            _number(report.get("recall")),
-            _number(report.get("fpr")),
-            per_class,
-            seeds,
-        )
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One line of the ledger. promote: None when nothing was judged."""
-
-    number: int
-    generation: str
-    time: str = ""
-    why: str = ""
-    digest: str = ""
-    arms: dict[str, Score] = field(default_factory=dict)
-    challenger_arm: str = ""
-    challenger_seed: str = ""
-    promote: bool | None = None
-    probability: float | None = None
-    difference: float | None = None
-    interval: Interval | None = None
-    words: str = ""
-    before: Score | None = None
-    challenger: Score | None = None
-    champion: Score | None = None
-    champion_model: str = ""
-    samples: dict[str, int] = field(default_factory=dict)
-    queue: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """`Generation 3` for gen-0003."""
-        digits = re.search(r"\d+$", self.generation)
-        return f"Generation {int(digits.group()) if digits else self.number}"
-
-    @classmethod
-    def of(cls, line: Mapping[str, Any]) -> "Turn":
-        verdict, chosen, champion = (line.get(key) or {} for key in ("verdict", "challenger", "champion"))
-        return cls(
-            number=int(line["turn"]),
-            generation=str(line.get("generation", "")),
-            time=str(line.get("time", "")),
-            why=str(line.get("why", "")),
-            digest=str(line.get("dataset_digest", "")),
-            arms=scores(line.get("arms")),
-            challenger_arm=str(chosen.get("arm", "")),
-            challenger_seed=str(chosen.get("seed", "")),
-            promote=verdict.get("promote"),
-            probability=_number(verdict.get("probability")),
-            difference=_number(verdict.get("difference")),
-            interval=_interval(verdict.get("interval")),
-            words=str(verdict.get("words") or ""),
-            before=Score.of(verdict.get("champion_metrics")),
-            challenger=Score.of(verdict.get("challenger_metrics")),
-            champion=Score.of(champion),
-            champion_model=str(champion.get("model", "")),
-            samples=dict(line.get("samples") or {}),
-            queue=dict(line.get("queue") or {}),
-        )
 
 
 @dataclass(frozen=True)
@@ -144,12 +48,6 @@ class Facts:
         return scores(self.evaluation.get("arms")) or next(
             (turn.arms for turn in reversed(self.turns) if turn.arms), {}
         )
-
-
-def scores(arms: Mapping[str, Any] | None) -> dict[str, Score]:
-    """Scores by arm, in the order of params.yaml (JSON files are sorted by name)."""
-    found = {name: score for name, report in (arms or {}).items() if (score := Score.of(report)) is not None}
-    return {name: found[name] for name in [*(arm for arm in ARMS if arm in found), *sorted(set(found) - set(ARMS))]}
 
 
 def collect(paths: Paths) -> Facts:
@@ -248,13 +146,3 @@ def _predictions(paths: Paths) -> pd.DataFrame | None:
 def _not_judged(paths: Paths) -> dict[str, str]:
     report = _json(paths.metrics / "train_inspector.json") or {}
     return {str(name): str(why) for name, why in report.get("not_judged", {}).items()}
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or value != value else float(value)
-
-
-def _interval(value: Any) -> Interval | None:
-    if not value or _number(value[0]) is None or _number(value[1]) is None:
-        return None
-    return float(value[0]), float(value[1])

@@ -13,8 +13,9 @@ from flywheel.data.classes import BACKGROUND
 from flywheel.data.manifest import SPLITS, class_sets
 from flywheel.files import write_text
 from flywheel.paths import Paths
-from flywheel.report import charts, pictures, words
-from flywheel.report.collect import Facts, Score, collect
+from flywheel.report import charts, cost_chart, pictures, words
+from flywheel.report.collect import Facts, collect
+from flywheel.report.history import Score
 
 FOLDER = Path(__file__).parent
 ROWS_SHOWN = 20  # of lists that may be long, such as the quarantine
@@ -41,7 +42,9 @@ def render(paths: Paths) -> str:
     environment.filters["code"] = _code
     facts = collect(paths)
     style = Markup((FOLDER / "report.css").read_text(encoding="utf-8"))
-    return environment.get_template("report.html").render(style=style, charts=charts, **page(facts, paths))
+    return environment.get_template("report.html").render(
+        style=style, charts=charts, cost_chart=cost_chart.cost_chart, **page(facts, paths)
+    )
 
 
 def page(facts: Facts, paths: Paths) -> dict[str, Any]:
@@ -57,6 +60,7 @@ def page(facts: Facts, paths: Paths) -> dict[str, Any]:
         "champion": next((turn for turn in reversed(facts.turns) if turn.champion), None),
         "history": facts.turns,
         "history_arms": list(dict.fromkeys(arm for turn in facts.turns for arm in turn.arms)),
+        "costed": [turn for turn in facts.turns if turn.cost.labels or turn.cost.words],
         "arms": arms,
         "class_names": names,
         "pairs": pictures.class_pairs(facts, paths),

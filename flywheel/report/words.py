@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from flywheel.params import FREE_ARMS
 
 if TYPE_CHECKING:
-    from flywheel.report.collect import Facts, Score, Turn
+    from flywheel.report.collect import Facts
+    from flywheel.report.history import Score, Turn
 
 SYNTHETIC_ARM = "defect_gen"
 _ARM_LABELS = {"real_only": "real only", "copy_paste": "copy-paste", "perlin": "Perlin", SYNTHETIC_ARM: "Defect-Gen"}

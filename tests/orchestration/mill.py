@@ -9,6 +9,7 @@ from flywheel.workspace import Workspace, init_workspace
 SIZE = (64, 64)
 TINY = {
     "prioritize": {"budget": 6},
+    "train_click": {"steps": 2, "batch": 2, "judged": 2},
     "train_generator_large": {"tile": 32, "steps": 6, "batch": 4, "channels": [32, 32], "patch": 4},
     "train_generator_small": {"tile": 32, "steps": 6, "batch": 4, "channels": [32, 32], "crop": 16, "patch": 1},
     "train_inspector": {"steps": 4, "batch": 4, "crop": 32},

@@ -69,11 +69,12 @@ def test_turn_killed_in_every_stage_ends_like_an_unbroken_one(
     assert len(repeated) >= len(stages) - 2, f"only {repeated} were interrupted"
 
     assert outputs(killed) == outputs(unbroken)
-    for file in ("build_generation", "evaluate", "gate", "feedback", "train_segmenter_copy_paste"):
+    for file in ("build_generation", "evaluate", "gate", "feedback", "train_click", "train_segmenter_copy_paste"):
         assert read_json(killed.paths.metrics / f"{file}.json") == read_json(unbroken.paths.metrics / f"{file}.json")
     first, second = (read_ledger_lines(ws.paths.ledger) for ws in (unbroken, killed))
     assert len(first) == len(second) == 1
     assert first[0]["arms"] == second[0]["arms"]
     assert first[0]["ran"] == second[0]["ran"] == stages
+    assert first[0]["click"] == second[0]["click"]
     assert killed.generations() == ["gen-0001"]
     assert not (killed.paths.state / "turn.json").exists()

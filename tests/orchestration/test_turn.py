@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from flywheel import git
+from flywheel.click_champion import click_registry, fetch_click_champion
+from flywheel.defect_click.clicker import Clicker
 from flywheel.files import read_json
 from flywheel.registry import Registry
 from flywheel.stages import stage_names
@@ -41,6 +43,22 @@ def test_first_turn_ends_with_tag_commit_lock_report_and_champion(turned: tuple[
     assert champion is not None
     assert champion.tags["generation"] == "gen-0001"
     assert entry["champion"]["model"] == "tiny-segmenter/1"
+
+
+def test_the_click_model_is_registered_and_its_alias_follows_the_validation_images(
+    turned: tuple[Workspace, dict],
+) -> None:
+    ws, entry = turned
+    report = read_json(ws.paths.metrics / "train_click.json")
+    assert report["trained"]
+    assert report["started_from"] == "base"
+    assert report["promote"] == (report["new"]["noc85"] <= report["previous"]["noc85"])
+    champion = click_registry(ws).champion()
+    assert entry["click"] == report | {"model": "tiny-clicker/1" if report["promote"] else ""}
+    assert (champion is not None) == report["promote"]
+    folder = fetch_click_champion(ws)
+    assert folder is None or Clicker.load(folder).prototypes.classes
+    assert entry["label_cost"]["labels"] == 0
 
 
 def test_status_tells_what_the_ledger_holds(turned: tuple[Workspace, dict], flywheel: Run) -> None:

@@ -17,10 +17,11 @@ from flywheel.workspace import Workspace, preset_params
 
 
 @pytest.fixture(scope="module")
-def small_demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[Path]]]:
     patch = pytest.MonkeyPatch()
     patch.setattr(demo, "SIZE", (48, 48))
     patch.setattr(demo, "DELIVERY", 12)
+    patch.setattr(demo, "FIRST_DELIVERY", 10)
     patch.setattr(demo, "TEST_PER_LOT", 8)
     out = tmp_path_factory.mktemp("demo")
     folders = demo.draw_deliveries(out / "cloth", 0)
@@ -28,24 +29,27 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Pat
     return out, folders
 
 
-def test_an_interrupted_demo_finds_its_cloth_again(small_demo: tuple[Path, list[Path]]) -> None:
+def test_an_interrupted_demo_finds_its_cloth_again(small_demo: tuple[Path, list[list[Path]]]) -> None:
     out, folders = small_demo
     before = tree_sha256(out / "cloth")
     assert demo.draw_deliveries(out / "cloth", 0) == folders
     assert tree_sha256(out / "cloth") == before
 
 
-def test_first_delivery_brings_labels_and_the_test_set_the_others_images_alone(
-    small_demo: tuple[Path, list[Path]],
+def test_first_delivery_brings_labels_and_the_test_set_beside_images_alone(
+    small_demo: tuple[Path, list[list[Path]]],
 ) -> None:
     out, folders = small_demo
     ws = Workspace.open(demo.make_workspace(out))
+    assert ws.params().label.annotator == "clicks"
     assert Workspace.open(demo.make_workspace(out)) == ws
     params: Params = preset_params("demo")[1]
-    first = ingest(str(folders[0]), ws.paths, params, product="cloth")
+    labelled, pool = folders[0]
+    first = ingest(str(labelled), ws.paths, params, product="cloth")
     assert first.accepted == first.labelled == demo.FIRST_LABELS + 3 * 8
-    second = ingest(str(folders[1]), ws.paths, params, product="cloth")
-    assert (second.accepted, second.labelled) == (12, 0)
+    for source, count in ((pool, 10), (folders[1][0], 12)):
+        more = ingest(str(source), ws.paths, params, product="cloth")
+        assert (more.accepted, more.labelled, more.duplicates) == (count, 0, 0)
     splits = load_splits(ws.paths.splits)
     index = read_index(ws.paths.shards)
     test_groups = set(splits.loc[splits["split"] == "test", "group"])
@@ -53,7 +57,9 @@ def test_first_delivery_brings_labels_and_the_test_set_the_others_images_alone(
     assert not test_groups & set(index.loc[~index["labelled"], "group"])
 
 
-def test_the_simulator_answers_for_every_image_that_comes_without_labels(small_demo: tuple[Path, list[Path]]) -> None:
+def test_the_simulator_answers_for_every_image_that_comes_without_labels(
+    small_demo: tuple[Path, list[list[Path]]],
+) -> None:
     out, _ = small_demo
     ws = Workspace.open(out / "workspace")
     pool = [

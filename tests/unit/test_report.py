@@ -19,7 +19,9 @@ from flywheel.data.shards import write_shard
 from flywheel.files import write_json, write_text
 from flywheel.paths import Paths
 from flywheel.report.charts import arm_key, class_chart
-from flywheel.report.collect import Score, Turn, collect
+from flywheel.report.collect import collect
+from flywheel.report.cost_chart import cost_chart
+from flywheel.report.history import Score, Turn
 from flywheel.report.pictures import SIDE, frame, thumbnails
 from flywheel.report.render import class_counts, write_report
 from flywheel.report.words import arm_label, headline, next_turn, synthetic_sentence
@@ -113,7 +115,15 @@ def ledger_line(turn: int, arms: dict, promote: bool, before: dict | None, after
         "champion": {"model": f"cloth-segmenter/{turn}", **after},
         "samples": {"real": 40, "labelled": 12 * turn, "synthetic": 12, "rejected_synthetic": 3, "unlabelled": 4},
         "queue": {"asked": 12, "answered": 12, "clicks": 31},
-    }
+        "label_cost": {
+            "labels": 12, "clicks": 12 * (6 - turn), "seconds": 240.0, "clicks_per_label": 6.0 - turn,
+            "seconds_per_label": 30.0 - 5 * turn, "by": ["li", "wang"],
+        },
+        "click": {
+            "new": {"noc85": 5.5 - turn}, "previous": {"noc85": 6.0 - turn}, "promote": True,
+            "model": f"cloth-clicker/{turn}", "words": f"The click model is the new champion: {5.5 - turn:.2f} clicks.",
+        },
+    }  # fmt: skip
 
 
 def full_workspace(root: Path) -> Paths:
@@ -211,7 +221,7 @@ class Outline(HTMLParser):
             self.words.append(data)
 
 
-PARTS = ["champion", "history", "classes", "pairs", "worst", "data", "next", "words"]
+PARTS = ["champion", "history", "classes", "pairs", "worst", "data", "labels", "next", "words"]
 
 
 def test_the_page_has_every_part_in_order_and_asks_nothing_of_the_network(full: tuple[Paths, str]) -> None:
@@ -275,6 +285,35 @@ def test_marks_of_the_class_chart_stand_where_their_values_belong(full: tuple[Pa
     assert [float(value) for _, value in circles] == [0.58, 0.70, 0.58, 0.46]
     for x, value in circles:
         assert (float(x) - ticks[0.0]) / (ticks[1.0] - ticks[0.0]) == pytest.approx(float(value), abs=1e-3)
+
+
+def test_the_label_cost_stands_by_turn_with_the_click_model_that_it_trained(full: tuple[Paths, str]) -> None:
+    text = Outline(full[1]).text
+    assert "gen-0003 12 3.00 15.0 li, wang 2.50 before 3.00 cloth-clicker/3 new" in text
+    assert "gen-0001 12 5.00 25.0 li, wang 4.50 before 5.00 cloth-clicker/1 new" in text
+    assert "The click model is the new champion: 2.50 clicks." in text
+
+
+def test_bars_of_the_label_cost_are_as_high_as_their_values(full: tuple[Paths, str]) -> None:
+    chart = re.search(r'<svg class="chart"[^>]*aria-label="Clicks and seconds.*?</svg>', full[1], re.DOTALL)
+    assert chart is not None
+    bars = re.findall(r'height="([\d.]+)"><title>Generation (\d): ([\d.]+) (clicks|seconds) a label', chart[0])
+    assert [(number, value, what) for _, number, value, what in bars] == [
+        ("1", "5.00", "clicks"), ("2", "4.00", "clicks"), ("3", "3.00", "clicks"),
+        ("1", "25.0", "seconds"), ("2", "20.0", "seconds"), ("3", "15.0", "seconds"),
+    ]  # fmt: skip
+    for half in (bars[:3], bars[3:]):
+        heights = [float(height) / float(value) for height, _, value, _ in half]
+        assert heights == pytest.approx([heights[0]] * 3, rel=0.01)
+
+
+def test_turns_of_an_older_ledger_have_no_label_cost(tmp_path: Path) -> None:
+    line = ledger_line(1, {"real_only": score(0.5)}, True, None, score(0.5))
+    del line["label_cost"], line["click"]
+    write_text(tmp_path / "ledger.jsonl", json.dumps(line) + "\n")
+    text = Outline(write_report(Paths(tmp_path)).read_text(encoding="utf-8")).text
+    assert "No label was drawn at the labelling desk yet." in text
+    assert cost_chart([Turn.of(line)]) == ""
 
 
 def test_a_fresh_workspace_yields_a_page_that_says_what_to_do(tmp_path: Path) -> None:

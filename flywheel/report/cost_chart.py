@@ -1,0 +1,45 @@
+"""The chart of what a label cost by turn: clicks and seconds, each on a scale of its own from zero."""
+
+from html import escape
+
+from markupsafe import Markup
+
+from flywheel.report.history import Turn
+from flywheel.report.svg import WIDTH, chart, level, text
+
+HEIGHT, TOP, BOTTOM = 190, 30, 30
+WIDEST_BAR = 46  # px
+GAP = 60  # px between the two halves
+
+
+def cost_chart(turns: list[Turn]) -> Markup:
+    """One bar a turn for clicks a label, and one for seconds a label; turns without labels of the desk are left out."""
+    costed = [turn for turn in turns if turn.cost.clicks is not None and turn.cost.seconds is not None]
+    if not costed:
+        return Markup()
+    half = (WIDTH - GAP) / 2
+    clicks = [turn.cost.clicks or 0.0 for turn in costed]
+    seconds = [turn.cost.seconds or 0.0 for turn in costed]
+    titles = [turn.title for turn in costed]
+    parts = _bars(0, half, "clicks a label", titles, clicks, 2)
+    parts += _bars(half + GAP, half, "seconds a label", titles, seconds, 1)
+    return chart(HEIGHT, "Clicks and seconds a label by generation", parts)
+
+
+def _bars(left: float, width: float, what: str, titles: list[str], values: list[float], digits: int) -> list[str]:
+    """Bars from `left` on, with their values above them."""
+    highest = max([*values, 1e-9])
+    slot = width / len(values)
+    bar = min(WIDEST_BAR, 0.6 * slot)
+    floor = HEIGHT - BOTTOM
+    parts = [text(left, 12, what, "start", "strong"), level(left, left + width, floor, "grid")]
+    for number, (title, value) in enumerate(zip(titles, values, strict=True)):
+        middle = left + slot * (number + 0.5)
+        tall = (floor - TOP) * value / highest
+        parts.append(
+            f'<rect class="bar bar3" x="{middle - bar / 2:.1f}" y="{floor - tall:.1f}" width="{bar:.1f}" '
+            f'height="{tall:.1f}"><title>{escape(title)}: {value:.{digits}f} {what}</title></rect>'
+        )
+        parts.append(text(middle, floor - tall - 6, f"{value:.{digits}f}", "middle", "strong"))
+        parts.append(text(middle, HEIGHT - 10, title, "middle", "label"))
+    return parts

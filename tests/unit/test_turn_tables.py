@@ -1,0 +1,28 @@
+"""Rows that a run shows: what a turn's labels are and what they cost."""
+
+from flows.tables import cost_rows, with_people
+
+
+def test_labels_of_people_and_of_the_annotator_add_up() -> None:
+    people = {"answered": 2, "clicks": 5, "corrections": 1, "seconds": 30.0, "annotators": ["li"], "shards": []}
+    oracle = {"asked": 4, "answered": 4, "clicks": 0, "waiting": 0}
+    assert with_people(oracle, people) == oracle | {
+        "answered": 6, "clicks": 5, "corrections": 1, "seconds": 30.0, "annotators": ["li"],
+    }  # fmt: skip
+    clicked = oracle | {"clicks": 8, "corrections": 3, "seconds": 40.0, "annotators": ["simulated user"]}
+    assert with_people(clicked, people) == oracle | {
+        "answered": 6, "clicks": 13, "corrections": 4, "seconds": 70.0, "annotators": ["li", "simulated user"],
+    }  # fmt: skip
+
+
+def test_the_cost_of_a_label_stands_beside_the_click_model_also_when_that_was_not_trained() -> None:
+    cost = {"labels": 4, "clicks_per_label": 2.5, "seconds_per_label": 9.75, "by": ["li", "wang"]}
+    click = {"new": {"noc85": 3.5}, "model": "mill-clicker/2"}
+    assert cost_rows({"label_cost": cost, "click": click}) == [
+        {
+            "labels": 4, "clicks a label": 2.5, "seconds a label": 9.75, "by": "li, wang",
+            "click model": "mill-clicker/2", "clicks to IoU 0.85": 3.5,
+        }
+    ]  # fmt: skip
+    (row,) = cost_rows({"label_cost": cost, "click": {"trained": False, "model": ""}})
+    assert row["clicks to IoU 0.85"] is None
