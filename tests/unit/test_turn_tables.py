@@ -16,11 +16,17 @@ def test_labels_of_people_and_of_the_annotator_add_up() -> None:
 
 
 def test_the_cost_of_a_label_stands_beside_the_click_model_also_when_that_was_not_trained() -> None:
-    cost = {"labels": 4, "clicks_per_label": 2.5, "seconds_per_label": 9.75, "by": ["li", "wang"]}
+    cost = {
+        "labels": 4,
+        "clicks_per_label": 2.5,
+        "seconds_per_label": 9.75,
+        "clicks_per_region": 1.25,
+        "by": ["li", "wang"],
+    }
     click = {"new": {"noc85": 3.5}, "model": "mill-clicker/2"}
     assert cost_rows({"label_cost": cost, "click": click}) == [
         {
-            "labels": 4, "clicks a label": 2.5, "seconds a label": 9.75, "by": "li, wang",
+            "labels": 4, "clicks a label": 2.5, "seconds a label": 9.75, "clicks a region": 1.25, "by": "li, wang",
             "click model": "mill-clicker/2", "clicks to IoU 0.85": 3.5,
         }
     ]  # fmt: skip
