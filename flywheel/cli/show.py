@@ -110,7 +110,7 @@ def print_label_cost(history: list[dict[str, Any]]) -> None:
     for turn in costed:
         cost, click = turn["label_cost"], turn["click"]
         figures = [
-            cost["clicks_per_region"],
+            cost.get("clicks_per_region"),
             *((click.get(key) or {}).get("noc85") for key in ("new", "previous")),
         ]
         table.add_row(

@@ -52,9 +52,9 @@ class Score:
 class LabelCost:
     """What a turn's accepted labels cost, and the click model that it trained.
 
-    clicks, seconds: a label, None without labels; region_clicks: clicks a region; by: who drew them. noc, noc_before: clicks to IoU 0.85 on validation
-    regions of the trained model and of the one before it, None when they were not measured; model: the click champion
-    after the turn; promoted: whether it is this turn's.
+    clicks, seconds: a label, None without labels; region_clicks: clicks a region; by: who drew them. noc, noc_before:
+    clicks to IoU 0.85 on validation regions of the trained model and of the one before it, None when they were not
+    measured; model: the click champion after the turn; promoted: whether it is this turn's.
     """
 
     labels: int = 0
