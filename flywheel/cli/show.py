@@ -98,11 +98,21 @@ def print_label_cost(history: list[dict[str, Any]]) -> None:
     costed = [turn for turn in history if turn.get("label_cost", {}).get("labels")]
     if not costed:
         return
-    columns = ("labels", "clicks a label", "seconds a label", "click model: clicks to IoU 0.85", "before")
+    columns = (
+        "labels",
+        "clicks a label",
+        "seconds a label",
+        "clicks a region",
+        "click model: clicks to IoU 0.85",
+        "before",
+    )
     table = _table("Label cost", "generation", *columns)
     for turn in costed:
         cost, click = turn["label_cost"], turn["click"]
-        figures = [(click.get(key) or {}).get("noc85") for key in ("new", "previous")]
+        figures = [
+            cost.get("clicks_per_region"),
+            *((click.get(key) or {}).get("noc85") for key in ("new", "previous")),
+        ]
         table.add_row(
             turn["generation"],
             str(cost["labels"]),

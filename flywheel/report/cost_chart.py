@@ -9,20 +9,24 @@ from flywheel.report.svg import WIDTH, chart, level, text
 
 HEIGHT, TOP, BOTTOM = 190, 30, 30
 WIDEST_BAR = 46  # px
-GAP = 60  # px between the two halves
+GAP = 50  # px between the parts
 
 
 def cost_chart(turns: list[Turn]) -> Markup:
-    """One bar a turn for clicks a label, and one for seconds a label; turns without labels of the desk are left out."""
+    """Clicks and seconds a label and clicks a region, one bar a turn; turns without labels of the desk are left out."""
     costed = [turn for turn in turns if turn.cost.clicks is not None and turn.cost.seconds is not None]
     if not costed:
         return Markup()
-    half = (WIDTH - GAP) / 2
-    clicks = [turn.cost.clicks or 0.0 for turn in costed]
-    seconds = [turn.cost.seconds or 0.0 for turn in costed]
-    titles = [turn.title for turn in costed]
-    parts = _bars(0, half, "clicks a label", titles, clicks, 2)
-    parts += _bars(half + GAP, half, "seconds a label", titles, seconds, 1)
+    figures = (
+        ("clicks a label", [turn.cost.clicks or 0.0 for turn in costed], 2),
+        ("seconds a label", [turn.cost.seconds or 0.0 for turn in costed], 1),
+        ("clicks a region", [turn.cost.region_clicks or 0.0 for turn in costed], 2),
+    )
+    width = (WIDTH - (len(figures) - 1) * GAP) / len(figures)
+    titles = [turn.generation for turn in costed]
+    parts = []
+    for number, (what, values, digits) in enumerate(figures):
+        parts += _bars(number * (width + GAP), width, what, titles, values, digits)
     return chart(HEIGHT, "Clicks and seconds a label by generation", parts)
 
 

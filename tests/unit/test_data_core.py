@@ -259,7 +259,7 @@ def test_the_shipped_params_are_valid_and_frozen():
         ("synthesize", "network_calls", 60, "synthesize.network_calls = 60: Input should be less than or equal to 50"),
         ("split", "test", 0.9, "leave nothing to train on"),
         ("train_generator_small", "tile", 64, "must be equal"),
-        ("label", "annotator", "nobody", "label.annotator = 'nobody': Input should be 'none' or 'oracle'"),
+        ("label", "annotator", "nobody", "label.annotator = 'nobody': Input should be 'none', 'oracle' or 'clicks'"),
     ],
 )
 def test_a_wrong_parameter_names_key_value_and_rule(tmp_path: Path, section: str, key: str, value: object, text: str):

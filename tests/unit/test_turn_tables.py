@@ -1,6 +1,7 @@
 """Rows that a run shows: what a turn's labels are and what they cost."""
 
 from flows.tables import cost_rows, with_people
+from flywheel.cli import show
 
 
 def test_labels_of_people_and_of_the_annotator_add_up() -> None:
@@ -16,13 +17,42 @@ def test_labels_of_people_and_of_the_annotator_add_up() -> None:
 
 
 def test_the_cost_of_a_label_stands_beside_the_click_model_also_when_that_was_not_trained() -> None:
-    cost = {"labels": 4, "clicks_per_label": 2.5, "seconds_per_label": 9.75, "by": ["li", "wang"]}
+    cost = {
+        "labels": 4,
+        "clicks_per_label": 2.5,
+        "seconds_per_label": 9.75,
+        "clicks_per_region": 1.25,
+        "by": ["li", "wang"],
+    }
     click = {"new": {"noc85": 3.5}, "model": "mill-clicker/2"}
     assert cost_rows({"label_cost": cost, "click": click}) == [
         {
-            "labels": 4, "clicks a label": 2.5, "seconds a label": 9.75, "by": "li, wang",
+            "labels": 4, "clicks a label": 2.5, "seconds a label": 9.75, "clicks a region": 1.25, "by": "li, wang",
             "click model": "mill-clicker/2", "clicks to IoU 0.85": 3.5,
         }
     ]  # fmt: skip
     (row,) = cost_rows({"label_cost": cost, "click": {"trained": False, "model": ""}})
     assert row["clicks to IoU 0.85"] is None
+
+
+def test_the_status_prints_the_cost_by_turn_and_nothing_for_turns_without_labels_of_the_desk() -> None:
+    cost = {"labels": 40, "clicks_per_label": 10.2, "seconds_per_label": 24.4, "clicks_per_region": 9.95}
+    click = {"new": {"noc85": 5.17}, "previous": {"noc85": 7.67}}
+    ingested = {"generation": "gen-0002", "label_cost": {"labels": 0}, "click": click}
+    old = {"generation": "gen-0000"}
+    with show.console.capture() as shown:
+        show.print_label_cost([old, {"generation": "gen-0001", "label_cost": cost, "click": click}, ingested])
+    row = next(line for line in shown.get().splitlines() if "gen-0001" in line)
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        "gen-0001",
+        "40",
+        "10.20",
+        "24.4",
+        "9.95",
+        "5.17",
+        "7.67",
+    ]
+    assert "gen-0002" not in shown.get()
+    with show.console.capture() as nothing:
+        show.print_label_cost([old, ingested])
+    assert nothing.get() == ""
