@@ -16,6 +16,7 @@ HEADINGS = [
     "Real and synthetic pairs",
     "Worst predictions",
     "Data",
+    "Label cost",
     "What the next turn will do",
     "Words",
 ]
