@@ -45,7 +45,7 @@ def test_the_page_opens_offline_with_every_part_and_no_error(browser: Browser, r
     page, said, asked = open_offline(browser, report)
     assert (said, asked) == ([], [])
     assert page.locator("h2").all_inner_texts() == HEADINGS
-    assert page.locator("svg.chart").count() == 3
+    assert page.locator("svg.chart").count() == 4
     pictures = page.locator("img").evaluate_all("images => images.map(image => image.complete && image.naturalWidth)")
     assert len(pictures) > 40
     assert all(pictures)
