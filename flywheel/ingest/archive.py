@@ -9,7 +9,9 @@ from flywheel.errors import IngestError, UnreadableImage
 from flywheel.ingest.source import check_size
 
 _ENCRYPTED = 0x1
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+# what zipfile raises for bytes that do not fit together; RuntimeError for features of zip that it does not know
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 
 
 class ZipSource:
@@ -40,6 +42,8 @@ class ZipSource:
             return "a second entry of this name; pack the archive again"
         if entry.flag_bits & _ENCRYPTED:
             return "encrypted; pack the archive without a password"
+        if entry.compress_type not in _METHODS:
+            return f"compressed by method {entry.compress_type}, which few programs read; pack it again with deflate"
         if stat.S_ISLNK(entry.external_attr >> 16):
             return "a link; pack the file that it points to"
         return ""

@@ -5,7 +5,6 @@ that has annotations, an image without any is defect-free; in a file without ann
 The split is read from the file's name or folder (train, val, valid, test).
 """
 
-import json
 import math
 import re
 from collections import defaultdict
@@ -19,8 +18,9 @@ from flywheel.data.classes import IGNORE
 from flywheel.errors import IngestError, MaskInvalid
 from flywheel.ingest.class_lists import check_classes
 from flywheel.ingest.finder import Finder
+from flywheel.ingest.json_files import first_json, read_json_files
 from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask
-from flywheel.ingest.source import Source, is_image_name, read_table_text, suffix
+from flywheel.ingest.source import Source, is_image_name
 
 NAME = "coco"
 LOOKS_FOR = "a JSON file with images, annotations and categories"
@@ -28,15 +28,7 @@ _KEYS = ("images", "annotations", "categories")
 
 
 def evidence(source: Source, names: list[str]) -> str:
-    for name in names:
-        if suffix(name) == ".json":
-            try:
-                content = json.loads(read_table_text(source, name))
-            except (IngestError, ValueError, RecursionError):
-                continue
-            if _is_coco(content):
-                return name
-    return ""
+    return first_json(source, names, _is_coco)
 
 
 def _is_coco(content: object) -> bool:
@@ -46,12 +38,7 @@ def _is_coco(content: object) -> bool:
 def read(source: Source, names: list[str], max_pixels: int) -> Layout:
     layout = Layout()
     finder = Finder([name for name in names if is_image_name(name)])
-    for name in (name for name in names if suffix(name) == ".json"):
-        try:
-            content = json.loads(read_table_text(source, name))
-        except (IngestError, ValueError, RecursionError) as err:
-            layout.problems.append((name, f"{name}: not valid JSON ({err}); export it again"))
-            continue
+    for name, content in read_json_files(source, names, layout):
         layout.recognised.add(name)
         if _is_coco(content):
             _read_file(name, content, finder, max_pixels, layout)

@@ -6,7 +6,6 @@ is unlabelled, an annotation without a region is defect-free. Of a task's data `
 are kept.
 """
 
-import json
 import math
 import re
 from collections import defaultdict
@@ -19,9 +18,10 @@ import numpy as np
 from flywheel.errors import IngestError, MaskInvalid
 from flywheel.ingest.coco import region
 from flywheel.ingest.finder import Finder
+from flywheel.ingest.json_files import first_json, read_json_files
 from flywheel.ingest.labels import Labels, check_frame, painted
 from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask
-from flywheel.ingest.source import Source, is_image_name, read_table_text, suffix
+from flywheel.ingest.source import Source, is_image_name
 from flywheel.label_studio.brush import decode
 
 NAME = "label-studio"
@@ -34,15 +34,7 @@ _UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # put before a file's name when it is up
 
 
 def evidence(source: Source, names: list[str]) -> str:
-    for name in names:
-        if suffix(name) == ".json":
-            try:
-                content = json.loads(read_table_text(source, name))
-            except (IngestError, ValueError, RecursionError):
-                continue
-            if _is_tasks(content):
-                return name
-    return ""
+    return first_json(source, names, _is_tasks)
 
 
 def _is_tasks(content: object) -> bool:
@@ -56,12 +48,7 @@ def _is_task(task: object) -> bool:
 def read(source: Source, names: list[str], max_pixels: int) -> Layout:
     layout = Layout()
     finder = _Images([name for name in names if is_image_name(name)])
-    for name in (name for name in names if suffix(name) == ".json"):
-        try:
-            content = json.loads(read_table_text(source, name))
-        except (IngestError, ValueError, RecursionError) as err:
-            layout.problems.append((name, f"{name}: not valid JSON ({err}); export it again"))
-            continue
+    for name, content in read_json_files(source, names, layout):
         if _is_tasks(content):
             layout.recognised.add(name)
             try:

@@ -24,12 +24,9 @@ from flywheel.labelling.security import allowed_hosts, is_loopback
 from flywheel.labelling.service import PageInfo, Service
 from flywheel.labelling.sessions import Sessions
 from flywheel.labelling.tokens import read_tokens
-from flywheel.registry import Registry
-from flywheel.tracking import tracking_uri
 from flywheel.workspace import Workspace, read_ledger_lines
 
 LANGUAGES = ("en", "zh")
-COPIES = {"segmenter": "champion", "clicker": "click_champion"}  # folders of champions' copies in the state folder
 
 
 @dataclass(frozen=True)
@@ -141,9 +138,11 @@ def champion_of(ws: Workspace, kind: str) -> tuple[str, Path] | None:
     """Name and folder of the model of `kind` (segmenter or clicker) in service."""
     if not read_ledger_lines(ws.paths.ledger):
         return None  # no turn has ended yet; MLflow need not be asked
-    models = Registry(tracking_uri(ws.paths), f"{ws.name}-{kind}")
-    champion = models.champion()
-    folder = models.fetch_champion(ws.paths.state / COPIES[kind])
+    from flywheel.click_champion import click_registry, fetch_click_champion
+    from flywheel.turn import fetch_champion, registry
+
+    models, fetch = (click_registry, fetch_click_champion) if kind == "clicker" else (registry, fetch_champion)
+    champion, folder = models(ws).champion(), fetch(ws)
     return (f"{champion.name}/{champion.version}", folder) if champion and folder else None
 
 

@@ -73,6 +73,12 @@ def generation(paths: Paths, parts: list[tuple[Sample, str]]) -> None:
     CLASSES.save(paths.generation / "classes.json")
 
 
+def six_images(paths: Paths) -> None:
+    """A generation of six training images: each class alone, both together, and none."""
+    wanted: list[tuple[int, ...]] = [(1,), (2,), (1, 2), (), (1,), ()]
+    generation(paths, [(drawn(seed, classes), "train") for seed, classes in enumerate(wanted)])
+
+
 def untrained_generators(paths: Paths) -> None:
     """Two denoisers that know the tiles' statistics and add noise of their own: pairs differ by seed and by network."""
     save_empty(paths.inspector, "pairs of untrained generators are not judged by one")

@@ -16,7 +16,7 @@ from flywheel.defect_gen.inspector import save_empty
 from flywheel.defect_gen.likeness import distances, mirrored_hashes, perceptual_hash
 from flywheel.params import Curate
 from flywheel.paths import Paths
-from tests.unit.squares import drawn, generation
+from tests.unit.squares import drawn, six_images
 
 SIFT = Curate(min_area=8, area_quantile=1.0, duplicate_distance=4)
 
@@ -24,8 +24,7 @@ SIFT = Curate(min_area=8, area_quantile=1.0, duplicate_distance=4)
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     paths = Paths(tmp_path)
-    wanted: list[tuple[int, ...]] = [(1,), (2,), (1, 2), (), (1,), ()]
-    generation(paths, [(drawn(seed, classes), "train") for seed, classes in enumerate(wanted)])
+    six_images(paths)
     save_empty(paths.inspector, "the rules that need none are tested here")
     return paths
 

@@ -20,7 +20,7 @@ from flywheel.defect_gen.unet import DenoiserConfig
 from flywheel.errors import ModelError
 from flywheel.params import Curate, TrainGeneratorLarge, TrainGeneratorSmall
 from flywheel.paths import Paths
-from tests.unit.squares import CLASSES, DRAW, drawn, generation
+from tests.unit.squares import CLASSES, DRAW, drawn, generation, six_images
 
 LARGE = TrainGeneratorLarge(
     tile=32,
@@ -57,8 +57,7 @@ SIFT = Curate(min_area=8, area_quantile=1.0, duplicate_distance=4)
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     paths = Paths(tmp_path)
-    wanted: list[tuple[int, ...]] = [(1,), (2,), (1, 2), (), (1,), ()]
-    generation(paths, [(drawn(seed, classes), "train") for seed, classes in enumerate(wanted)])
+    six_images(paths)
     return paths
 
 

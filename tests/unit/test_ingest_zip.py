@@ -99,6 +99,16 @@ def test_damaged_and_locked_archives_are_told(tmp_path: Path) -> None:
     assert ZipSource(str(file)).problems() == [("a.png", "a.png: encrypted; pack the archive without a password")]
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.png", b"content of a")
+    odd = bytearray(file.read_bytes())
+    odd[odd.index(b"PK\x01\x02") + 10] = 9  # the method: deflate64
+    file.write_bytes(odd)
+    [(name, reason)] = ZipSource(str(file)).problems()
+    assert (name, reason) == (
+        "a.png",
+        "a.png: compressed by method 9, which few programs read; pack it again with deflate",
+    )
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.png", b"content of a")
     file.write_bytes(file.read_bytes().replace(b"content of a", b"content of b"))
     with pytest.raises(UnreadableImage, match=r"a\.png: damaged in the archive"):
         ZipSource(str(file)).read("a.png", 100)
