@@ -27,6 +27,7 @@ from flywheel.labelling.tokens import read_tokens
 from flywheel.workspace import Workspace, read_ledger_lines
 
 LANGUAGES = ("en", "zh")
+FAREWELL = 5  # s that a server which was told to end waits for requests under way
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(app: FastAPI, listener: socket.socket, *, certificate: Path | None, key: Path | None) -> None:
-    """Answer requests until the process is told to end. certificate, key: files for TLS, or None."""
+    """Answer requests until the process is told to end. certificate, key: files for TLS, or None.
+
+    Half-sent requests and connections that arrive at the very end are given up after a few seconds: without that limit
+    a browser's idle connection could keep the process, and with it the workspace's only desk, for ever.
+    """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
@@ -128,6 +133,7 @@ def run(app: FastAPI, listener: socket.socket, *, certificate: Path | None, key:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=30,
+        timeout_graceful_shutdown=FAREWELL,
         ssl_certfile=str(certificate) if certificate else None,
         ssl_keyfile=str(key) if key else None,
     )

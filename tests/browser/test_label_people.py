@@ -1,5 +1,7 @@
 """Several people, crashes and reviewers at the labelling page: nothing is lost, nothing is done twice."""
 
+import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +69,20 @@ def test_a_killed_server_and_a_closed_tab_lose_nothing(person: Callable[..., Pag
         assert [one.sample for one in read_events(own.ws.paths.labels)] == [sample]
     finally:
         own.stop()
+
+
+def test_a_server_that_is_told_to_end_does_not_wait_for_half_a_request(tmp_path: Path) -> None:
+    own = Server(make_workspace(tmp_path, seed=41, labels={}))
+    try:
+        with socket.create_connection(("127.0.0.1", own.port)) as half:
+            head = f"POST /api/session HTTP/1.1\r\nHost: 127.0.0.1:{own.port}\r\nOrigin: {own.url}\r\n"
+            head += "Content-Type: application/json\r\nContent-Length: 20\r\nExpect: 100-continue\r\n\r\n"
+            half.sendall(head.encode())
+            assert half.recv(100).startswith(b"HTTP/1.1 100")  # it reads the body, which never comes
+            own.stop()
+        assert own.process.returncode == -signal.SIGTERM
+    finally:
+        own.process.kill()
 
 
 def test_a_flagged_image_reaches_the_reviewer_who_corrects_it(person: Callable[..., Page], server: Server) -> None:
