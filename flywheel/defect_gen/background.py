@@ -23,9 +23,14 @@ REACH = 4  # px around a defect in which the model may draw ...
 SOFT = 4.0  # px over which its answer then fades into the real picture
 
 
-def drawing_weight(mask: np.ndarray) -> np.ndarray:
-    """(H, W) float32: 1 on an index mask's defects and REACH px around them, falling to 0 over the next SOFT px."""
+def drawing_weight(mask: np.ndarray, shaded: np.ndarray | None = None) -> np.ndarray:
+    """(H, W) float32: 1 on an index mask's defects and REACH px around them, falling to 0 over the next SOFT px.
+
+    shaded: (H, W) bool, where a defect leaves the real texture as it is, so that no model draws there.
+    """
     defect = (mask != BACKGROUND) & (mask != IGNORE)
+    if shaded is not None:
+        defect &= ~shaded
     if not defect.any():
         return np.zeros(mask.shape, np.float32)
     distance = cv2.distanceTransform((~defect).astype(np.uint8), cv2.DIST_L2, 5)
@@ -40,16 +45,19 @@ def finish_pairs(
     *,
     finish_step: int,
     network_calls: int,
+    shaded: Sequence[np.ndarray | None] | None = None,
 ) -> np.ndarray:
     """Images (N, H, W, 3) uint8: each layout made real by `small` from `finish_step` down.
 
     layouts: tiles of equal size with the masks of the roughly placed defects. classes: wanted class indices of each.
+    shaded: for each layout, as drawing_weight takes it.
     The masks stay as they are, and the picture is drawn to fit them: left to itself, the model takes a region of a few
     pixels for background and erases it. A picture depends on its layout and its seed alone. Outside the drawing weight
     its pixels are the layout's own.
     """
     images, masks = (np.stack(parts) for parts in zip(*layouts, strict=True))
-    weights = np.stack([drawing_weight(mask) for mask in masks])
+    left = shaded or [None] * len(masks)
+    weights = np.stack([drawing_weight(mask, where) for mask, where in zip(masks, left, strict=True)])
     noise = torch.stack([picture_noise(small, masks.shape[1:], torch.Generator().manual_seed(seed)) for seed in seeds])
     return draw_inside(
         small, small, images, masks, weights, classes, noise, finish_step=finish_step, network_calls=network_calls

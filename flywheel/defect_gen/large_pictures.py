@@ -54,13 +54,16 @@ def draw_picture(
     return images[0], masks[0]
 
 
-def finish_picture(small: Denoiser, layout: Pair, seed: int, *, params: Synthesize) -> np.ndarray:
+def finish_picture(
+    small: Denoiser, layout: Pair, seed: int, *, params: Synthesize, shaded: np.ndarray | None = None
+) -> np.ndarray:
     """Image (H, W, 3) uint8: the layout of any size with its defects made real, as finish_pairs does for tiles.
 
-    Each window is told the classes that it shows, as the tiles were that the model learnt from.
+    Each window is told the classes that it shows, as the tiles were that the model learnt from. shaded: as
+    drawing_weight takes it.
     """
     tiling = Tiling.of(small, params.batch)
-    weight = drawing_weight(layout.mask)
+    weight = drawing_weight(layout.mask, shaded)
     generator = torch.Generator().manual_seed(seed)
     image = layout.image.copy()
     for box in windows(weight, small):

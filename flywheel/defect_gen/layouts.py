@@ -12,83 +12,31 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from flywheel.data.axes import main_axis
 from flywheel.data.classes import BACKGROUND
 from flywheel.defect_gen.crops import cut, visible_classes
+from flywheel.defect_gen.parents import Parent, find_parents
+from flywheel.defect_gen.warp import Limits, random_scales, warp_limits, warped
 from flywheel.segmenter.dataset import Pair
-from flywheel.segmenter.paste import Piece, cut_pieces, paste
+from flywheel.segmenter.paste import Piece, overlap, paste
 from flywheel.segmenter.perlin import PerlinDefects
 
-SIZES = 1.4  # a warped defect is up to this much larger or smaller than its parent
-TURN = (3.0, 20.0)  # degrees: a defect is turned by as much as its class's directions spread, within these
-BEND = 0.12  # of the piece's diagonal: standard deviation of the elastic displacement ...
-STRAIGHT = 0.25  # ... times this for elongated classes: a broken pick or a scratch is straight
-ELONGATED = 5.0  # ratio of a region's axes (square root of its moments') from which it is a thread, a scratch, a crack
-CONTRAST = (0.75, 1.3)  # factor of the piece's difference from its surroundings
 MOST = 4  # defects of a class in one layout
 TRIES = 12  # windows of a defect image looked at for one without a defect
+FADE = 6  # px outside its mask over which a change of shading fades out
 
 
 @dataclass(frozen=True)
 class Layout:
     """pair: a tile with its mask. parents: ids of the background's and the defects' images.
 
-    found: classes of the real, labelled defects that the background shows by itself.
+    found: classes of the real, labelled defects that the background shows by itself. shaded: (H, W) bool, where a
+    defect only shades the real picture, so that nothing is left for a model to draw.
     """
 
     pair: Pair
     parents: tuple[str, ...]
     found: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How far defects of a class may be warped. turn: degrees; bend: as BEND."""
-
-    turn: float = TURN[1]
-    bend: float = BEND
-
-
-WIDE = Limits()
-
-
-def warp_limits(masks: Sequence[np.ndarray]) -> Limits:
-    """From the regions of a class, (h, w) bool each: elongated ones keep their direction and stay nearly straight.
-
-    The turn is the circular standard deviation of their main axes, which are the same after half a turn (Mardia & Jupp,
-    Directional Statistics, sec. 2.3).
-    """
-    ratios, angles = zip(*(main_axis(*np.nonzero(mask)) for mask in masks), strict=True)
-    if np.median(ratios) < ELONGATED:
-        return WIDE
-    alike = np.abs(np.mean(np.exp(2j * np.array(angles)), where=np.array(ratios) >= ELONGATED))
-    spread = np.rad2deg(np.sqrt(-2 * np.log(max(alike, 1e-9))) / 2)
-    return Limits(float(np.clip(spread, *TURN)), BEND * STRAIGHT)
-
-
-def warped(piece: Piece, rng: np.random.Generator, limits: Limits = WIDE) -> Piece:
-    """The piece mirrored, turned, scaled along each axis, bent elastically and changed in contrast."""
-    flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(2))
-    residual, mask = (np.ascontiguousarray(array[flips]) for array in (piece.residual, piece.mask))
-    height, width = mask.shape
-    scales = np.exp(rng.uniform(-np.log(SIZES), np.log(SIZES), 2))
-    angle = np.deg2rad(rng.uniform(-limits.turn, limits.turn))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scales
-    box = np.abs(turn) @ np.array([height, width])
-    size = np.ceil(box).astype(int)
-    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    # target pixel -> source pixel: the inverse of the turn around both centres, then a smooth displacement
-    back = np.linalg.inv(turn)
-    down, across = rows - (size[0] - 1) / 2, columns - (size[1] - 1) / 2
-    y = back[0, 0] * down + back[0, 1] * across + (height - 1) / 2
-    x = back[1, 0] * down + back[1, 1] * across + (width - 1) / 2
-    reach = limits.bend * np.hypot(height, width) / 2
-    coarse = rng.normal(0, reach, (2, 4, 4)).astype(np.float32)
-    shift = [cv2.resize(field, (int(size[1]), int(size[0])), interpolation=cv2.INTER_CUBIC) for field in coarse]
-    x, y = (np.asarray(at, np.float32) for at in (x + shift[0], y + shift[1]))
-    factor = np.float32(rng.uniform(*CONTRAST))
-    moved = cv2.remap(residual, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) * factor
-    return Piece(moved, cv2.remap(mask, x, y, cv2.INTER_NEAREST, borderValue=BACKGROUND))
+    shaded: np.ndarray | None = None
 
 
 class LayoutSource:
@@ -107,14 +55,11 @@ class LayoutSource:
         """
         self.side = side
         self.pairs = list(pairs)
-        self.pieces: dict[int, list[tuple[Piece, str]]] = {}
-        for pair, name in zip(pairs, ids, strict=True):
-            for piece in cut_pieces(pair):
-                for index in sorted(set(np.unique(piece.mask).tolist()) - {BACKGROUND}):
-                    self.pieces.setdefault(index, []).append((piece, name))
-        self.counts = {index: _counts(pieces, pairs, ids, side) for index, pieces in self.pieces.items()}
+        self.parents = find_parents(pairs, ids)
+        self.counts = {index: _counts(parents, pairs, ids, side) for index, parents in self.parents.items()}
         self.limits = {
-            index: warp_limits([piece.mask == index for piece, _ in pieces]) for index, pieces in self.pieces.items()
+            index: warp_limits([parent.piece.mask == index for parent in parents])
+            for index, parents in self.parents.items()
         }
         given = [
             (Pair(image, np.zeros(image.shape[:2], np.uint8)), name) for name, image in (backgrounds or {}).items()
@@ -122,22 +67,31 @@ class LayoutSource:
         clean = [(pair, name) for pair, name in zip(pairs, ids, strict=True) if not pair.mask.any()]
         self.backgrounds = given or clean or list(zip(pairs, ids, strict=True))
 
-    def background(self, rng: np.random.Generator) -> tuple[Pair, str]:
-        """A window or a whole picture: the first found without a defect, else that with the fewest defect pixels."""
+    def background(self, rng: np.random.Generator, sides: Sequence[int] = (0, 0)) -> tuple[Pair, str, tuple[int, int]]:
+        """A window or a whole picture, its id, and how many of its rows and columns are the picture's.
+
+        The first found without a defect, else that with the fewest defect pixels. sides: for rows and columns, -1 or 1
+        for a window at that border of the picture, 0 for any.
+        """
         best: tuple[int, Pair, str] | None = None
         for _ in range(TRIES):
             pair, name = self.backgrounds[rng.integers(len(self.backgrounds))]
             tile = pair
             if self.side is not None:
-                top, left = (int(rng.integers(max(length - self.side, 0) + 1)) for length in pair.mask.shape)
+                rooms = [max(length - self.side, 0) for length in pair.mask.shape]
+                top, left = (
+                    int(rng.integers(room + 1)) if side == 0 else room * (side > 0)
+                    for room, side in zip(rooms, sides, strict=True)
+                )
                 tile = Pair(cut(pair.image, top, left, self.side), cut(pair.mask, top, left, self.side))
             defect = int((tile.mask != BACKGROUND).sum())
             if best is None or defect < best[0]:
-                best = (defect, tile, name)
+                height, width = (min(both) for both in zip(tile.mask.shape, pair.mask.shape, strict=True))
+                best, frame = (defect, tile, name), (height, width)
             if not defect:
                 break
         assert best is not None
-        return best[1], best[2]
+        return best[1], best[2], frame
 
     @cached_property
     def invented(self) -> PerlinDefects:
@@ -150,26 +104,56 @@ class LayoutSource:
 
         way: warped, pasted (as cut out), invented, or mixed: a coin decides between warped and invented.
         """
-        tile, name = self.background(rng)
-        parents, found = [name], visible_classes(tile.mask, 1)
         wanted = [
-            index for index in classes if index in self.pieces for _ in range(int(rng.choice(self.counts[index])))
+            index for index in classes if index in self.parents for _ in range(int(rng.choice(self.counts[index])))
         ]
-        for index in wanted:
-            choices = self.pieces[index]
-            if way == "invented" or (way == "mixed" and rng.random() < 0.5):
+        chosen = [self._choose(index, rng, way) for index in wanted]
+        parents = [parent for _, parent in chosen if parent is not None]
+        sides = [next((parent.sides[axis] for parent in parents if parent.sides[axis]), 0) for axis in (0, 1)]
+        tile, name, frame = self.background(rng, sides)
+        found, shaded = visible_classes(tile.mask, 1), np.zeros(tile.mask.shape, bool)
+        for index, parent in chosen:
+            before = tile.mask
+            if parent is None:
                 tile = self.invented.over(tile, index, rng)
-                continue
-            piece, parent = choices[rng.integers(len(choices))]
-            moved = piece if way == "pasted" else warped(piece, rng, self.limits[index])
+            else:
+                if self.side is not None:  # a window shows one border of an axis at most
+                    parent = parent.mirrored([side * own < 0 for side, own in zip(sides, parent.sides, strict=True)])
+                tile = self._place(tile, parent, rng, frame, None if way == "pasted" else self.limits[index])
+            shaded = (shaded & (tile.mask == before)) | (tile.mask != before if parent and parent.shading else False)
+        names = dict.fromkeys([name, *(parent.image for parent in parents)])
+        return Layout(tile, tuple(names), found, shaded)
+
+    def _choose(self, index: int, rng: np.random.Generator, way: str) -> tuple[int, Parent | None]:
+        """The class and one of its parents, mirrored at random; none for an invented defect."""
+        if way == "invented" or (way == "mixed" and rng.random() < 0.5):
+            return index, None
+        parent = self.parents[index][rng.integers(len(self.parents[index]))]
+        return index, parent if way == "pasted" else parent.mirrored([rng.random() < 0.5 for _ in range(2)])
+
+    def _place(
+        self, tile: Pair, parent: Parent, rng: np.random.Generator, frame: Sequence[int], limits: Limits | None
+    ) -> Pair:
+        """A child of `parent` at the border that it ends at, else anywhere. limits: of the warp, None for a copy."""
+        moved, scales = parent.piece, np.ones(2)
+        if limits is not None:
+            scales = random_scales(rng)
+            moved = warped(parent.piece, rng, limits, scales)
             if not moved.mask.any():  # a speck of a few pixels can vanish in the warp
-                moved = piece
-            rows, columns = np.nonzero(moved.mask)
-            anchor = int(rng.integers(len(rows)))
-            row, column = (int(rng.integers(length // 8, length - length // 8)) for length in tile.mask.shape)
-            tile = paste(tile, moved, row - int(rows[anchor]), column - int(columns[anchor]))
-            parents.append(parent)
-        return Layout(tile, tuple(dict.fromkeys(parents)), found)
+                moved, scales = parent.piece, np.ones(2)
+        rows, columns = np.nonzero(moved.mask)
+        anchor = int(rng.integers(len(rows)))
+        corner = []
+        for axis, (length, at) in enumerate(zip(frame, (rows[anchor], columns[anchor]), strict=True)):
+            if parent.sides[axis]:
+                corner.append(parent.place(axis, moved.mask.shape[axis], float(scales[axis]), length))
+            else:
+                corner.append(int(rng.integers(length // 8, length - length // 8)) - int(at))
+        lay = shade if parent.shading else paste
+        laid = lay(tile, moved, corner[0], corner[1])
+        if (laid.mask == tile.mask).all():  # the border took all of it: better somewhere than nowhere
+            laid = lay(tile, moved, frame[0] // 2 - int(rows[anchor]), frame[1] // 2 - int(columns[anchor]))
+        return laid
 
     def fill(self, mask: np.ndarray, rng: np.random.Generator) -> Layout:
         """A background of the mask's size with each of its regions filled by a stretched real defect of the class.
@@ -183,11 +167,12 @@ class LayoutSource:
             for has, need in zip(background.mask.shape, mask.shape, strict=True)
         )
         image = cut(background.image, top, left, max(height, width))[:height, :width].astype(np.float32)
-        parents = [name]
-        for index in sorted(set(np.unique(mask).tolist()) & set(self.pieces)):
+        parents, shaded = [name], np.zeros(mask.shape, bool)
+        for index in sorted(set(np.unique(mask).tolist()) & set(self.parents)):
             _, regions, boxes, _ = cv2.connectedComponentsWithStats((mask == index).astype(np.uint8), connectivity=8)
             for region, (x, y, w, h, _) in enumerate(boxes[1:], start=1):
-                piece, parent = self.pieces[index][rng.integers(len(self.pieces[index]))]
+                parent = self.parents[index][rng.integers(len(self.parents[index]))]
+                piece = parent.piece
                 rows, columns = np.nonzero(piece.mask == index)
                 core = piece.residual[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
                 inside = piece.mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] == index
@@ -195,20 +180,35 @@ class LayoutSource:
                     inside[..., None], core, core[inside].mean(0)
                 )  # what lies beside the defect is no defect
                 stretched = cv2.resize(core, (int(w), int(h)), interpolation=cv2.INTER_LINEAR)
-                here = (regions[y : y + h, x : x + w] == region)[..., None]
-                image[y : y + h, x : x + w] += here * (
-                    stretched + image[y : y + h, x : x + w].mean((0, 1)) - image[y : y + h, x : x + w]
-                )
-                parents.append(parent)
+                here, ground = (regions[y : y + h, x : x + w] == region)[..., None], image[y : y + h, x : x + w]
+                change = stretched * ground if parent.shading else stretched + ground.mean((0, 1)) - ground
+                image[y : y + h, x : x + w] += here * change
+                shaded[y : y + h, x : x + w] |= here[..., 0] & parent.shading
+                parents.append(parent.image)
         filled = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-        return Layout(Pair(filled, mask.copy()), tuple(dict.fromkeys(parents)))
+        return Layout(Pair(filled, mask.copy()), tuple(dict.fromkeys(parents)), (), shaded)
 
 
-def _counts(
-    pieces: Sequence[tuple[Piece, str]], pairs: Sequence[Pair], ids: Sequence[str], side: int | None
-) -> list[int]:
+def _counts(parents: Sequence[Parent], pairs: Sequence[Pair], ids: Sequence[str], side: int | None) -> list[int]:
     """For each image with a piece, how many of them a window of `side` px (None: the whole image) holds; 1 to MOST."""
     pixels = {name: pair.mask.size for pair, name in zip(pairs, ids, strict=True)}
-    found = Counter(name for _, name in pieces)
+    found = Counter(parent.image for parent in parents)
     shares = {name: 1.0 if side is None else min(1.0, side**2 / pixels[name]) for name in found}
     return [int(np.clip(round(count * shares[name]), 1, MOST)) for name, count in found.items()]
+
+
+def shade(background: Pair, piece: Piece, top: int, left: int) -> Pair:
+    """`background` shaded inside the piece's mask and, fading, a few px around it; its own texture stays.
+
+    piece: its residual is relative to the brightness there; its window, at (top, left), may lie partly outside.
+    """
+    image, mask = background.image.copy(), background.mask.copy()
+    places = overlap(mask.shape, piece.mask.shape, top, left)
+    if places is None:
+        return Pair(image, mask)
+    window, part = places
+    distance = cv2.distanceTransform((piece.mask == BACKGROUND).astype(np.uint8), cv2.DIST_L2, 5)[part]
+    alpha = np.clip(1 - distance / (FADE + 1), 0, 1)[..., None]
+    image[window] = np.clip(np.rint(image[window] * (1 + alpha * piece.residual[part])), 0, 255).astype(np.uint8)
+    mask[window] = np.where(piece.mask[part] == BACKGROUND, mask[window], piece.mask[part])
+    return Pair(image, mask)

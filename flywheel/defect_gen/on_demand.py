@@ -119,7 +119,7 @@ def _draw_large(painter: Painter, wishes: Sequence[Wish], side: int, params: Syn
 
 
 def _finished(painter: Painter, layout: Layout, seed: int, params: Synthesize) -> Drawn:
-    image = finish_picture(painter.small, layout.pair, seed, params=params)
+    image = finish_picture(painter.small, layout.pair, seed, params=params, shaded=layout.shaded)
     return Drawn(image, layout.pair.mask, layout.parents, {"seed": seed})
 
 

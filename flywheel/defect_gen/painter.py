@@ -98,6 +98,7 @@ class Painter:
             [wish.seed for wish in wishes],
             finish_step=params.finish_step,
             network_calls=params.finish_calls,
+            shaded=[layout.shaded for layout in layouts],
         )
         scores = {"layout": params.layout}
         return [

@@ -22,10 +22,15 @@ SECOND_SHARE = 0.3  # of the crops get a second defect, since several kinds in o
 
 @dataclass(frozen=True)
 class Piece:
-    """A defect cut out. residual: (h, w, 3) float32, its difference from the local mean; mask: (h, w) class indices."""
+    """A defect cut out.
+
+    residual: (h, w, 3) float32, its difference from the local mean. mask: (h, w) class indices. corner: first row and
+    column of its window in its picture.
+    """
 
     residual: np.ndarray
     mask: np.ndarray
+    corner: tuple[int, int] = (0, 0)
 
 
 def cut_pieces(pair: Pair) -> list[Piece]:
@@ -41,7 +46,7 @@ def cut_pieces(pair: Pair) -> list[Piece]:
         mask = np.where((parts[rows, columns] == part) & (defect[rows, columns] == 1), window, BACKGROUND)
         around = window == BACKGROUND
         mean = image[around].mean(axis=0) if around.any() else pair.image.reshape(-1, 3).mean(axis=0)
-        pieces.append(Piece(image - mean, mask.astype(np.uint8)))
+        pieces.append(Piece(image - mean, mask.astype(np.uint8), (rows.start, columns.start)))
     return pieces
 
 

@@ -8,9 +8,10 @@ import torch
 from flywheel.data.axes import main_axis
 from flywheel.defect_gen.background import REACH, SOFT, drawing_weight, finish_pairs
 from flywheel.defect_gen.encoding import Statistics
-from flywheel.defect_gen.layouts import BEND, STRAIGHT, TURN, LayoutSource, Limits, warp_limits, warped
+from flywheel.defect_gen.layouts import LayoutSource
 from flywheel.defect_gen.sampler import finish_layout
 from flywheel.defect_gen.unet import Denoiser, DenoiserConfig
+from flywheel.defect_gen.warp import BEND, STRAIGHT, TURN, Limits, warp_limits, warped
 from flywheel.errors import ConfigError
 from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.paste import Piece, cut_pieces

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from flywheel.defect_gen.layouts import warped
 from flywheel.defect_gen.patch_features import UNCALIBRATED, DefectPatches, copy_threshold
+from flywheel.defect_gen.warp import warped
 from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.paste import cut_pieces, paste
 

@@ -1,0 +1,134 @@
+"""Real defects as parents of drawn ones: where in a picture they may lie, and what of them is transferred.
+
+A defect that ends at its picture's border is cut off by it or belongs there (a chipped edge, a thread from selvage to
+selvage), so its children lie at that border too, and go on past it when they are turned or bent. A wide, faint defect
+whose texture is that of its surroundings is a change of shading: its children shade the texture that they lie on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from flywheel.data.classes import BACKGROUND
+from flywheel.segmenter.dataset import Pair
+from flywheel.segmenter.paste import Piece, cut_pieces
+
+NEAR_BORDER = 2  # px between a region and its picture's border up to which it ends there
+BEYOND = 0.3  # of the longer side of its window: how far such a region goes on past the border
+SHADING_RADIUS = 12.0  # px: median inscribed radius of a class's regions from which it may be one of shading
+SHADING_CONTRAST = 0.7  # median difference in mean, in standard deviations of the surroundings, below which it may
+SAME_TEXTURE = (0.8, 1.6)  # median ratio of the fine detail's spread, inside to around, within which it may
+DETAIL = 2.0  # px: standard deviation of the blur whose remainder is the fine detail
+SMOOTH = 8.0  # px: of the blur that leaves the shading
+STRONGEST = (-0.5, 0.5)  # relative shading
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A real defect. image: id of its picture. shading: whether the piece's residual is relative to its surroundings.
+
+    sides: for rows and columns -1, 1 or 0: ends at the near border, at the far one, at none or both. beyond: px by
+    which the piece's window goes on past that border, 0 where sides is.
+    """
+
+    piece: Piece
+    image: str
+    sides: tuple[int, int] = (0, 0)
+    beyond: tuple[int, int] = (0, 0)
+    shading: bool = False
+
+    def mirrored(self, axes: Sequence[bool]) -> "Parent":
+        """Mirrored along rows, columns or both, its borders too."""
+        flips = tuple(slice(None, None, -1 if flip else 1) for flip in axes)
+        piece = replace(
+            self.piece,
+            residual=np.ascontiguousarray(self.piece.residual[flips]),
+            mask=np.ascontiguousarray(self.piece.mask[flips]),
+        )
+        row, column = (-side if flip else side for side, flip in zip(self.sides, axes, strict=True))
+        return replace(self, piece=piece, sides=(row, column))
+
+    def place(self, axis: int, moved: int, scale: float, frame: int) -> int:
+        """First row or column of a child's window whose parent's border lies on that of a picture of `frame` px.
+
+        moved: px of the child's window along the axis. scale: its size there relative to the parent's.
+        """
+        inward = ((self.piece.mask.shape[axis] - 1) / 2 - self.beyond[axis]) * scale  # from the border to the middle
+        middle = inward if self.sides[axis] < 0 else frame - 1 - inward
+        return int(np.rint(middle - (moved - 1) / 2))
+
+
+def find_parents(pairs: Sequence[Pair], ids: Sequence[str]) -> dict[int, list[Parent]]:
+    """The separate defects of the pictures by class index."""
+    found: dict[int, list[tuple[Piece, str, Pair]]] = {}
+    for pair, name in zip(pairs, ids, strict=True):
+        for piece in cut_pieces(pair):
+            for index in sorted(set(np.unique(piece.mask).tolist()) - {BACKGROUND}):
+                found.setdefault(index, []).append((piece, name, pair))
+    shading = {index: is_shading([_window(piece, pair) for piece, _, pair in own]) for index, own in found.items()}
+    return {
+        index: [_parent(piece, name, pair, shading=shading[index]) for piece, name, pair in own]
+        for index, own in found.items()
+    }
+
+
+def is_shading(windows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> bool:
+    """Whether a class's regions are wide, faint and of their surroundings' texture, by the medians.
+
+    windows: of each region, grey values (h, w) float32, where the region is and where no defect is, (h, w) bool.
+    """
+    measured = [_look(*window) for window in windows]
+    radius, contrast, detail = np.median(np.array(measured), axis=0)
+    return bool(
+        radius >= SHADING_RADIUS and contrast < SHADING_CONTRAST and SAME_TEXTURE[0] <= detail <= SAME_TEXTURE[1]
+    )
+
+
+def _look(grey: np.ndarray, inside: np.ndarray, around: np.ndarray) -> tuple[float, float, float]:
+    """Inscribed radius in px, contrast in the surroundings' deviations, ratio of the fine detail's deviations."""
+    padded = np.pad(inside.astype(np.uint8), 1)
+    radius = float(cv2.distanceTransform(padded, cv2.DIST_L2, 5).max())
+    if not around.any():
+        return radius, np.inf, 0.0  # nothing to compare it with
+    detail = grey - cv2.GaussianBlur(grey, (0, 0), DETAIL)
+    contrast = abs(float(grey[inside].mean() - grey[around].mean())) / max(float(grey[around].std()), 1.0)
+    return radius, contrast, float(detail[inside].std()) / max(float(detail[around].std()), 0.5)
+
+
+def _window(piece: Piece, pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    here = tuple(slice(first, first + length) for first, length in zip(piece.corner, piece.mask.shape, strict=True))
+    grey = cv2.cvtColor(pair.image[here], cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return grey, piece.mask != BACKGROUND, pair.mask[here] == BACKGROUND
+
+
+def _relative(piece: Piece, pair: Pair) -> np.ndarray:
+    """(h, w, 3) float32: how much brighter the smoothed region is than its surroundings' mean, as a share of it."""
+    here = tuple(slice(first, first + length) for first, length in zip(piece.corner, piece.mask.shape, strict=True))
+    image, inside = pair.image[here].astype(np.float32), (piece.mask != BACKGROUND).astype(np.float32)
+    weight = cv2.GaussianBlur(inside, (0, 0), SMOOTH)[..., None]
+    smooth = cv2.GaussianBlur(image * inside[..., None], (0, 0), SMOOTH) / np.maximum(weight, 1e-3)
+    ground = np.maximum(image - piece.residual, 1.0)  # the same everywhere: the surroundings' mean
+    return np.clip(smooth / ground - 1, *STRONGEST).astype(np.float32)
+
+
+def _parent(piece: Piece, name: str, pair: Pair, *, shading: bool) -> Parent:
+    """The piece, going on past the borders of its picture that it ends at."""
+    residual = _relative(piece, pair) if shading else piece.residual
+    mask = piece.mask
+    far = int(np.ceil(BEYOND * max(mask.shape)))
+    sides, beyond, spare, gaps = [], [], [], []
+    for axis in (0, 1):
+        lines = np.flatnonzero((mask != BACKGROUND).any(axis=1 - axis))
+        before, after = int(lines[0]), int(mask.shape[axis] - 1 - lines[-1])
+        start = piece.corner[axis] + before <= NEAR_BORDER
+        end = piece.corner[axis] + int(lines[-1]) >= pair.mask.shape[axis] - 1 - NEAR_BORDER
+        sides.append(int(end) - int(start))
+        beyond.append(far if start != end else 0)
+        spare.append((far * start, far * end))
+        gaps.append((before * start, after * end))
+    kept = mask[tuple(slice(before, length - after) for (before, after), length in zip(gaps, mask.shape, strict=True))]
+    filled = [(gap[0] + pad[0], gap[1] + pad[1]) for gap, pad in zip(gaps, spare, strict=True)]
+    wider = Piece(np.pad(residual, (*spare, (0, 0)), "symmetric"), np.pad(kept, filled, "edge"))
+    return Parent(wider, name, (sides[0], sides[1]), (beyond[0], beyond[1]), shading)
