@@ -38,6 +38,7 @@ def cost_rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
             "clicks a label": cost["clicks_per_label"],
             "seconds a label": cost["seconds_per_label"],
             "clicks a region": cost["clicks_per_region"],
+            "seconds a region": cost["seconds_per_region"],
             "by": ", ".join(cost["by"]),
             "click model": entry["click"]["model"],
             "clicks to IoU 0.85": new["noc85"] if new else None,

@@ -15,9 +15,9 @@ def label_cost(paths: Paths) -> dict[str, Any]:
 
     Only labels of the desk count, a person's (seconds measured) or the simulated user's (seconds by its time model):
     what was ingested or came from an oracle has no cost that is known. Returns labels, regions (connected groups of a
-    class in their masks), clicks, seconds, corrections, clicks_per_label, seconds_per_label and clicks_per_region (None
-    without any), and by, the names of those who drew them. A label is an image, so its cost depends on how many
-    regions the images show; clicks_per_region compares turns whose images differ.
+    class in their masks), clicks, seconds, corrections, clicks and seconds per_label and per_region (None without any),
+    and by, the names of those who drew them. A label is an image, so its cost depends on how many regions the images
+    show; the cost of a region compares turns whose images differ.
     """
     from flywheel.defect_click.protocol import regions  # torch, which few commands need
 
@@ -43,5 +43,6 @@ def label_cost(paths: Paths) -> dict[str, Any]:
         "clicks_per_label": round(clicks / len(drawn), 3) if drawn else None,
         "seconds_per_label": round(seconds / len(drawn), 2) if drawn else None,
         "clicks_per_region": round(clicks / found, 3) if found else None,
+        "seconds_per_region": round(seconds / found, 2) if found else None,
         "by": sorted({one.annotator for one in drawn}),
     }

@@ -1,6 +1,7 @@
 """What commands print: rich tables for people, one JSON document for machines."""
 
 import json
+import math
 from typing import Any
 
 from rich.console import Console
@@ -100,24 +101,22 @@ def print_label_cost(history: list[dict[str, Any]]) -> None:
         return
     columns = (
         "labels",
-        "clicks a label",
-        "seconds a label",
-        "clicks a region",
+        "clicks a label / a region",
+        "seconds a label / a region",
         "click model: clicks to IoU 0.85",
         "before",
     )
     table = _table("Label cost", "generation", *columns)
     for turn in costed:
         cost, click = turn["label_cost"], turn["click"]
-        figures = [
-            cost.get("clicks_per_region"),
-            *((click.get(key) or {}).get("noc85") for key in ("new", "previous")),
-        ]
+        figures = [(click.get(key) or {}).get("noc85") for key in ("new", "previous")]
         table.add_row(
             turn["generation"],
             str(cost["labels"]),
-            f"{cost['clicks_per_label']:.2f}",
-            f"{cost['seconds_per_label']:.1f}",
+            *(
+                f"{cost[f'{what}_per_label']:.{digits}f} / {cost.get(f'{what}_per_region') or math.nan:.{digits}f}"
+                for what, digits in (("clicks", 2), ("seconds", 1))
+            ),
             *("" if figure is None else f"{figure:.2f}" for figure in figures),
         )
     console.print(table)

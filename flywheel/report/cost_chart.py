@@ -8,12 +8,12 @@ from flywheel.report.history import Turn
 from flywheel.report.svg import WIDTH, chart, level, text
 
 HEIGHT, TOP, BOTTOM = 190, 30, 30
-WIDEST_BAR = 46  # px
-GAP = 50  # px between the parts
+WIDEST_BAR = 40  # px
+GAP = 40  # px between the parts
 
 
 def cost_chart(turns: list[Turn]) -> Markup:
-    """Clicks and seconds a label and clicks a region, one bar a turn; turns without labels of the desk are left out."""
+    """Clicks and seconds a label and a region, one bar a turn; turns without labels of the desk are left out."""
     costed = [turn for turn in turns if turn.cost.clicks is not None and turn.cost.seconds is not None]
     if not costed:
         return Markup()
@@ -21,13 +21,14 @@ def cost_chart(turns: list[Turn]) -> Markup:
         ("clicks a label", [turn.cost.clicks or 0.0 for turn in costed], 2),
         ("seconds a label", [turn.cost.seconds or 0.0 for turn in costed], 1),
         ("clicks a region", [turn.cost.region_clicks or 0.0 for turn in costed], 2),
+        ("seconds a region", [turn.cost.region_seconds or 0.0 for turn in costed], 1),
     )
     width = (WIDTH - (len(figures) - 1) * GAP) / len(figures)
     titles = [turn.generation for turn in costed]
     parts = []
     for number, (what, values, digits) in enumerate(figures):
         parts += _bars(number * (width + GAP), width, what, titles, values, digits)
-    return chart(HEIGHT, "Clicks and seconds a label by generation", parts)
+    return chart(HEIGHT, "Clicks and seconds a label and a region by generation", parts)
 
 
 def _bars(left: float, width: float, what: str, titles: list[str], values: list[float], digits: int) -> list[str]:

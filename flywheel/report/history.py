@@ -52,15 +52,16 @@ class Score:
 class LabelCost:
     """What a turn's accepted labels cost, and the click model that it trained.
 
-    clicks, seconds: a label, None without labels; region_clicks: clicks a region; by: who drew them. noc, noc_before:
-    clicks to IoU 0.85 on validation regions of the trained model and of the one before it, None when they were not
-    measured; model: the click champion after the turn; promoted: whether it is this turn's.
+    clicks, seconds: a label, None without labels; region_clicks, region_seconds: a region; by: who drew
+    them. noc, noc_before: clicks to IoU 0.85 on validation regions of the trained model and of the one before it, None
+    when they were not measured; model: the click champion after the turn; promoted: whether it is this turn's.
     """
 
     labels: int = 0
     clicks: float | None = None
     seconds: float | None = None
     region_clicks: float | None = None
+    region_seconds: float | None = None
     by: tuple[str, ...] = ()
     noc: float | None = None
     noc_before: float | None = None
@@ -77,6 +78,7 @@ class LabelCost:
             _number(cost.get("clicks_per_label")),
             _number(cost.get("seconds_per_label")),
             _number(cost.get("clicks_per_region")),
+            _number(cost.get("seconds_per_region")),
             tuple(cost.get("by") or ()),
             _number((click.get("new") or {}).get("noc85")),
             _number((click.get("previous") or {}).get("noc85")),

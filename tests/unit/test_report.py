@@ -117,7 +117,8 @@ def ledger_line(turn: int, arms: dict, promote: bool, before: dict | None, after
         "queue": {"asked": 12, "answered": 12, "clicks": 31},
         "label_cost": {
             "labels": 12, "clicks": 12 * (6 - turn), "seconds": 240.0, "clicks_per_label": 6.0 - turn,
-            "seconds_per_label": 30.0 - 5 * turn, "clicks_per_region": 8.0 - turn, "by": ["li", "wang"],
+            "seconds_per_label": 30.0 - 5 * turn, "clicks_per_region": 8.0 - turn,
+            "seconds_per_region": 20.0 - 3 * turn, "by": ["li", "wang"],
         },
         "click": {
             "new": {"noc85": 5.5 - turn}, "previous": {"noc85": 6.0 - turn}, "promote": True,
@@ -289,8 +290,8 @@ def test_marks_of_the_class_chart_stand_where_their_values_belong(full: tuple[Pa
 
 def test_the_label_cost_stands_by_turn_with_the_click_model_that_it_trained(full: tuple[Paths, str]) -> None:
     text = Outline(full[1]).text
-    assert "gen-0003 12 3.00 15.0 5.00 li, wang 2.50 before 3.00 cloth-clicker/3 new" in text
-    assert "gen-0001 12 5.00 25.0 7.00 li, wang 4.50 before 5.00 cloth-clicker/1 new" in text
+    assert "gen-0003 12 3.00 15.0 5.00 11.0 li, wang 2.50 before 3.00 cloth-clicker/3 new" in text
+    assert "gen-0001 12 5.00 25.0 7.00 17.0 li, wang 4.50 before 5.00 cloth-clicker/1 new" in text
     assert "The click model is the new champion: 2.50 clicks." in text
 
 
@@ -302,8 +303,9 @@ def test_bars_of_the_label_cost_are_as_high_as_their_values(full: tuple[Paths, s
         ("1", "5.00", "clicks a label"), ("2", "4.00", "clicks a label"), ("3", "3.00", "clicks a label"),
         ("1", "25.0", "seconds a label"), ("2", "20.0", "seconds a label"), ("3", "15.0", "seconds a label"),
         ("1", "7.00", "clicks a region"), ("2", "6.00", "clicks a region"), ("3", "5.00", "clicks a region"),
+        ("1", "17.0", "seconds a region"), ("2", "14.0", "seconds a region"), ("3", "11.0", "seconds a region"),
     ]  # fmt: skip
-    for part in (bars[:3], bars[3:6], bars[6:]):
+    for part in (bars[:3], bars[3:6], bars[6:9], bars[9:]):
         heights = [float(height) / float(value) for height, _, value, _ in part]
         assert heights == pytest.approx([heights[0]] * 3, rel=0.01)
 

@@ -194,7 +194,8 @@ def test_the_cost_of_a_turn_is_that_of_the_labels_its_generation_brings(office):
     hand_over(office.paths, PLAIN, language="en")
     cost = label_cost(office.paths)
     assert cost == {
-        "labels": 1, "regions": 1, "clicks_per_region": 7.0, "clicks": 7, "seconds": 20.0, "corrections": 2,
+        "labels": 1, "regions": 1, "clicks_per_region": 7.0, "seconds_per_region": 20.0,
+        "clicks": 7, "seconds": 20.0, "corrections": 2,
         "clicks_per_label": 7.0,
         "seconds_per_label": 20.0, "by": ["wang"],
     }  # fmt: skip

@@ -22,12 +22,14 @@ def test_the_cost_of_a_label_stands_beside_the_click_model_also_when_that_was_no
         "clicks_per_label": 2.5,
         "seconds_per_label": 9.75,
         "clicks_per_region": 1.25,
+        "seconds_per_region": 4.88,
         "by": ["li", "wang"],
     }
     click = {"new": {"noc85": 3.5}, "model": "mill-clicker/2"}
     assert cost_rows({"label_cost": cost, "click": click}) == [
         {
-            "labels": 4, "clicks a label": 2.5, "seconds a label": 9.75, "clicks a region": 1.25, "by": "li, wang",
+            "labels": 4, "clicks a label": 2.5, "seconds a label": 9.75, "clicks a region": 1.25,
+            "seconds a region": 4.88, "by": "li, wang",
             "click model": "mill-clicker/2", "clicks to IoU 0.85": 3.5,
         }
     ]  # fmt: skip
@@ -37,6 +39,7 @@ def test_the_cost_of_a_label_stands_beside_the_click_model_also_when_that_was_no
 
 def test_the_status_prints_the_cost_by_turn_and_nothing_for_turns_without_labels_of_the_desk() -> None:
     cost = {"labels": 40, "clicks_per_label": 10.2, "seconds_per_label": 24.4, "clicks_per_region": 9.95}
+    cost |= {"seconds_per_region": 21.8}
     click = {"new": {"noc85": 5.17}, "previous": {"noc85": 7.67}}
     ingested = {"generation": "gen-0002", "label_cost": {"labels": 0}, "click": click}
     old = {"generation": "gen-0000"}
@@ -46,9 +49,8 @@ def test_the_status_prints_the_cost_by_turn_and_nothing_for_turns_without_labels
     assert [cell.strip() for cell in row.split("│")[1:-1]] == [
         "gen-0001",
         "40",
-        "10.20",
-        "24.4",
-        "9.95",
+        "10.20 / 9.95",
+        "24.4 / 21.8",
         "5.17",
         "7.67",
     ]
