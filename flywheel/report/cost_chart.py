@@ -1,5 +1,6 @@
 """The chart of what a label cost by turn: clicks and seconds, each on a scale of its own from zero."""
 
+import math
 from html import escape
 
 from markupsafe import Markup
@@ -7,8 +8,9 @@ from markupsafe import Markup
 from flywheel.report.history import Turn
 from flywheel.report.svg import WIDTH, chart, level, text
 
-HEIGHT, TOP, BOTTOM = 190, 30, 30
+HEIGHT, TOP, BOTTOM = 200, 40, 30
 WIDEST_BAR = 40  # px
+LABEL = 70  # px that a generation's name needs
 GAP = 40  # px between the parts
 
 
@@ -32,11 +34,11 @@ def cost_chart(turns: list[Turn]) -> Markup:
 
 
 def _bars(left: float, width: float, what: str, titles: list[str], values: list[float], digits: int) -> list[str]:
-    """Bars from `left` on, with their values above them."""
+    """Bars from `left` on, with their values above them; of many bars every so many are named, the last one always."""
     highest = max([*values, 1e-9])
     slot = width / len(values)
     bar = min(WIDEST_BAR, 0.6 * slot)
-    floor = HEIGHT - BOTTOM
+    floor, every = HEIGHT - BOTTOM, math.ceil(LABEL / slot)
     parts = [text(left, 12, what, "start", "strong"), level(left, left + width, floor, "grid")]
     for number, (title, value) in enumerate(zip(titles, values, strict=True)):
         middle = left + slot * (number + 0.5)
@@ -45,6 +47,7 @@ def _bars(left: float, width: float, what: str, titles: list[str], values: list[
             f'<rect class="bar bar3" x="{middle - bar / 2:.1f}" y="{floor - tall:.1f}" width="{bar:.1f}" '
             f'height="{tall:.1f}"><title>{escape(title)}: {value:.{digits}f} {what}</title></rect>'
         )
-        parts.append(text(middle, floor - tall - 6, f"{value:.{digits}f}", "middle", "strong"))
-        parts.append(text(middle, HEIGHT - 10, title, "middle", "label"))
+        if (len(values) - 1 - number) % every == 0:
+            parts.append(text(middle, floor - tall - 6, f"{value:.{digits}f}", "middle", "strong"))
+            parts.append(text(middle, HEIGHT - 10, title, "middle", "label"))
     return parts

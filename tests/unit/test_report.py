@@ -310,6 +310,18 @@ def test_bars_of_the_label_cost_are_as_high_as_their_values(full: tuple[Paths, s
         assert heights == pytest.approx([heights[0]] * 3, rel=0.01)
 
 
+def test_names_of_many_turns_do_not_run_into_each_other() -> None:
+    turns = [Turn.of(ledger_line(turn, {"real_only": score(0.5)}, True, None, score(0.5))) for turn in range(1, 11)]
+    chart = str(cost_chart(turns))
+    assert chart.count("<rect") == 40
+    for part in range(4):
+        names = [float(x) for x in re.findall(r'<text class="label" x="([\d.]+)"', chart)]
+        own = names[part * len(names) // 4 : (part + 1) * len(names) // 4]
+        assert len(own) >= 2
+        assert min(np.diff(own)) >= 65
+    assert "gen-0010" in chart
+
+
 def test_turns_of_an_older_ledger_have_no_label_cost(tmp_path: Path) -> None:
     line = ledger_line(1, {"real_only": score(0.5)}, True, None, score(0.5))
     del line["label_cost"], line["click"]
