@@ -22,10 +22,10 @@ from flywheel.defect_click.prompts import (
     as_batch,
     click_maps,
     focus_windows,
-    moved,
     normalised,
     picture,
     resized,
+    window_prompts,
 )
 from flywheel.defect_click.prototypes import Prototypes, region_look
 from flywheel.defect_click.reference import CHANNELS
@@ -157,10 +157,7 @@ class Clicker:
         """The logits with the refiner's answer in each window."""
         pictures = as_batch([image.window_picture(window) for window in windows]).to(self.device)
         coarse = torch.from_numpy(np.stack([logits[window.slices] for window in windows]))[:, None].to(self.device)
-        prompts = [
-            np.concatenate([before[window.slices][None], click_maps(moved(clicks, window), (window.side, window.side))])
-            for window in windows
-        ]
+        prompts = [window_prompts(before, clicks, window, points=self.net.config.points > 0) for window in windows]
         with self._precision():
             answers = self.net.refiner(pictures, coarse, torch.from_numpy(np.stack(prompts)).to(self.device))
         for window, answer in zip(windows, answers[:, 0].numpy(force=True), strict=True):

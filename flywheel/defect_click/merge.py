@@ -13,7 +13,6 @@ from flywheel.defect_click.prompts import Click
 THRESHOLD = 0.5
 GAP = 2  # px; pieces of a change that lie within twice this of each other are one piece
 REACH = 3  # px around a click in which a change belongs to it
-CERTAIN = 1  # px around a click that have the click's sign, whatever the network says
 
 _NEAR = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * GAP + 1, 2 * GAP + 1))
 
@@ -58,8 +57,11 @@ def unwanted(mask: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
 
 
 def hold_clicks(probability: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
-    """The probability with 1 or 0 within CERTAIN px of each click; of clicks on one pixel the later counts."""
+    """The probability with 1 or 0 at each click, whatever the network says; of clicks on one pixel the later counts.
+
+    The clicked pixels alone: what is wrong along a border is often one px wide, and its neighbours are right.
+    """
     held = probability.copy()
     for click in clicks:
-        held[disk(click, held.shape, CERTAIN)] = float(click.positive)
+        held[click.row, click.column] = float(click.positive)
     return held

@@ -15,6 +15,7 @@ STRIDE = 32  # px; the encoder halves five times, so sides are padded to a multi
 HEAD_STRIDE = 4  # px; where the clicks enter
 RGB = 3
 PROMPTS = 3  # channels: previous mask, positive clicks, negative clicks
+POINTS = 3  # channels: positive clicks, negative clicks, the last one with its sign
 LOGIT_RANGE = 8.0  # what the refiner sees of a coarse logit
 
 
@@ -28,6 +29,7 @@ class ClickConfig(BaseModel):
     refiner: tuple[int, int, int] = (16, 32, 48)
     likeness: int = 16
     reference: int = 2  # channels beside RGB, see reference.py
+    points: int = 0  # channels of exact clicks that the refiner sees, see prompts.point_maps; 0 or POINTS
 
 
 class Features(NamedTuple):
@@ -145,7 +147,7 @@ class Refiner(nn.Module):
     def __init__(self, config: ClickConfig) -> None:
         super().__init__()
         full, half, quarter = config.refiner
-        self.at1 = nn.Sequential(_layer(RGB + config.reference + 1 + PROMPTS, full), _layer(full, full))
+        self.at1 = nn.Sequential(_layer(RGB + config.reference + 1 + PROMPTS + config.points, full), _layer(full, full))
         self.at2 = nn.Sequential(_layer(full, half, stride=2), Block(half))
         self.at4 = nn.Sequential(_layer(half, quarter, stride=2), Block(quarter), Block(quarter))
         self.up2 = nn.Conv2d(quarter, half, 1)
@@ -157,7 +159,8 @@ class Refiner(nn.Module):
         nn.init.zeros_(self.change.bias)  # type: ignore[arg-type]
 
     def forward(self, pictures: Tensor, coarse: Tensor, prompts: Tensor) -> Tensor:
-        """pictures: (N, 3 + reference, S, S); coarse: logits (N, 1, S, S); prompts: (N, 3, S, S); S a multiple of 4.
+        """pictures: (N, 3 + reference, S, S); coarse: logits (N, 1, S, S); prompts: (N, 3 + points, S, S); S a multiple
+        of 4.
 
         Returns logits (N, 1, S, S).
         """
@@ -184,3 +187,16 @@ def build_network(config: ClickConfig, *, seed: int) -> ClickNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ClickNet(config).to(memory_format=torch.channels_last)
+
+
+def with_points(net: ClickNet) -> ClickNet:
+    """The same network with a refiner that sees exact clicks; until it has learnt from them it answers the same."""
+    if net.config.points == POINTS:
+        return net
+    wider = ClickNet(net.config.model_copy(update={"points": POINTS})).to(memory_format=torch.channels_last)
+    weights = net.state_dict()
+    first = "refiner.at1.0.0.weight"
+    blank = weights[first].new_zeros((weights[first].shape[0], POINTS, *weights[first].shape[2:]))
+    weights[first] = torch.cat([weights[first], blank], 1)
+    wider.load_state_dict(weights)
+    return wider

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flywheel.checkpoint import Checkpoint, fingerprint
 from flywheel.defect_click.model_folder import WEIGHTS, load_click_model, save_click_model
-from flywheel.defect_click.network import ClickConfig, build_network
+from flywheel.defect_click.network import POINTS, ClickConfig, build_network, with_points
 from flywheel.defect_click.prototypes import Prototypes
 from flywheel.defect_click.sources import DrawnPool, Kind
 from flywheel.defect_click.train import Recipe, train_clicks
@@ -30,7 +30,10 @@ def pretrain(
     kind: "defects" for the model that is shipped, "shapes" for one that knows nothing of defects, to compare with.
     start: a click model's folder whose weights the training begins with; None: random ones.
     """
-    net = build_network(ClickConfig(), seed=seed) if start is None else load_click_model(start)[0].requires_grad_(True)
+    if start is None:
+        net = build_network(ClickConfig(points=POINTS), seed=seed)
+    else:
+        net = with_points(load_click_model(start)[0]).requires_grad_(True)
     digest = "" if start is None else file_sha256(start / WEIGHTS)
     mark = fingerprint(config=net.config.model_dump(), recipe=vars(recipe), kind=kind, seed=seed, start=digest)
     checkpoint = Checkpoint(out / "state", mark)

@@ -11,6 +11,7 @@ from torch import Tensor
 from flywheel.defect_click.reference import CHANNELS, reference
 
 RADIUS = 4  # px of a click's disk, in the picture that the network sees
+POINT = 1  # px of the disk that tells the refiner where exactly a click is
 FAINTEST = 4.0  # grey levels; flatter images are not stretched further
 LIMIT = 5.0  # standard deviations
 
@@ -88,9 +89,31 @@ def click_maps(clicks: Sequence[Click], shape: tuple[int, int], *, scale: float 
     return maps.astype(np.float32)
 
 
+def point_maps(clicks: Sequence[Click], shape: tuple[int, int]) -> np.ndarray:
+    """Where exactly the clicks are, (3, H, W) float32: disks of POINT px around positive and negative ones, and around
+    the last one with its sign. In a defect of a dozen px the disks of `click_maps` cover all of it.
+    """
+    maps = np.zeros((3, *shape), np.float32)
+    for click in clicks:
+        cv2.circle(maps[0 if click.positive else 1], (click.column, click.row), POINT, 1, -1)
+    for click in clicks[-1:]:
+        cv2.circle(maps[2], (click.column, click.row), POINT, 1 if click.positive else -1, -1)
+    return maps
+
+
 def moved(clicks: Sequence[Click], window: Window) -> list[Click]:
     """The clicks in the window's own px; those that lie outside it are drawn only as far as their disks reach in."""
     return [Click(click.row - window.row, click.column - window.column, click.positive) for click in clicks]
+
+
+def window_prompts(mask: np.ndarray, clicks: Sequence[Click], window: Window, *, points: bool) -> np.ndarray:
+    """What the refiner is told of a window: the mask before, disks around the clicks and, with `points`, exact clicks.
+
+    mask: (H, W) float32 of the whole image. Returns (3 or 6, S, S) float32.
+    """
+    near, shape = moved(clicks, window), (window.side, window.side)
+    parts = [mask[window.slices][None], click_maps(near, shape), *([point_maps(near, shape)] if points else [])]
+    return np.concatenate(parts)
 
 
 def window_around(row: int, column: int, shape: tuple[int, int], side: int) -> Window:

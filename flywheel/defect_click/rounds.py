@@ -21,10 +21,10 @@ from flywheel.defect_click.prompts import (
     as_batch,
     click_maps,
     full_picture,
-    moved,
     picture,
     resized,
     window_around,
+    window_prompts,
 )
 from flywheel.defect_click.reference import CHANNELS
 from flywheel.defect_click.simulated_user import EXACT, Hand, next_click
@@ -85,12 +85,12 @@ class Table:
         masks = [resized(mask, shape)[None] for mask in self.masks]
         return torch.from_numpy(np.concatenate([np.stack(masks), np.stack(maps)], axis=1))
 
-    def window_prompts(self, windows: list[Window]) -> Tensor:
-        """(N, 3, W, W) for the refiner."""
-        prompts = []
-        for mask, clicks, window in zip(self.masks, self.clicks, windows, strict=True):
-            maps = click_maps(moved(clicks, window), (window.side, window.side))
-            prompts.append(np.concatenate([mask[window.slices][None], maps]))
+    def window_prompts(self, windows: list[Window], *, points: bool) -> Tensor:
+        """(N, 3 or 6, W, W) for the refiner."""
+        prompts = [
+            window_prompts(mask, clicks, window, points=points)
+            for mask, clicks, window in zip(self.masks, self.clicks, windows, strict=True)
+        ]
         return torch.from_numpy(np.stack(prompts))
 
     def windows(self, coarse: np.ndarray, side: int, rng: np.random.Generator) -> list[Window]:
@@ -130,5 +130,7 @@ def answer(
     coarse = F.interpolate(logits, size=(table.size, table.size), mode="bilinear", align_corners=False)
     windows = table.windows((coarse.detach() > 0)[:, 0].numpy(force=True), window, rng)
     pictures = cut(table.full, windows).to(device)
-    refined = net.refiner(pictures, cut(coarse, windows), table.window_prompts(windows).to(device))
+    refined = net.refiner(
+        pictures, cut(coarse, windows), table.window_prompts(windows, points=net.config.points > 0).to(device)
+    )
     return Answer(coarse, refined, windows)

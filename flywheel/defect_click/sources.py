@@ -9,12 +9,14 @@ import numpy as np
 from flywheel.data.fabric import draw_sample
 from flywheel.data.surfaces import draw_surface, draw_surface_sample
 from flywheel.defect_click.shapes import draw_shapes
+from flywheel.defect_click.single import shaded, threaded
 from flywheel.defect_click.views import Case, draw_case, holds_defect
 from flywheel.segmenter.dataset import Pair
 
 Kind = Literal["defects", "shapes"]
 SIDES = (192, 256, 320)  # px of a drawn image
 CLOTH_SHARE, SHAPES_SHARE = 0.35, 0.15  # of the images for the shipped model; the rest are surfaces
+SHADED_SHARE, THREAD_SHARE = 0.1, 0.12  # of the cloth and surfaces hold a single change of shading, a single thread
 FAINT_SHARE = 0.5  # of the images with defects are faded towards the clean picture ...
 FAINTEST, LEAST_CONTRAST = 0.3, 5.0  # ... to this share at most, and to no fewer grey levels over the mask
 OUTLINE = (0.1, 0.6)  # of a defect's peak: the change from which an annotator counts a pixel in, drawn for each image
@@ -47,6 +49,9 @@ def draw_image(kind: Kind, seed: int, index: int) -> Pair:
     else:
         pair = Pair(*draw_surface_sample(seed, index, size=(side, side)))
         clean = draw_surface(seed, index, size=(side, side))
+    single = rng.random()
+    if single < SHADED_SHARE + THREAD_SHARE:
+        return shaded(clean, rng) if single < SHADED_SHARE else threaded(clean, rng)
     if not pair.mask.any():
         return pair
     outline = tightened(pair, clean, rng.uniform(*OUTLINE))

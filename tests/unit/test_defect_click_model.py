@@ -10,14 +10,17 @@ import torch
 from flywheel.checkpoint import Checkpoint
 from flywheel.data.classes import ClassTable
 from flywheel.data.fabric import FABRIC_CLASSES, draw_sample
+from flywheel.data.surfaces import draw_surface
 from flywheel.defect_click.clicker import Click, Clicker
 from flywheel.defect_click.fine_tune import fine_tune
 from flywheel.defect_click.losses import error_entropy, soft_overlap
 from flywheel.defect_click.model_folder import WEIGHTS, load_click_model, save_click_model
-from flywheel.defect_click.network import ClickConfig, ClickNet, build_network, likeness
+from flywheel.defect_click.network import POINTS, ClickConfig, ClickNet, build_network, likeness, with_points
 from flywheel.defect_click.pretrain import pretrain
+from flywheel.defect_click.prompts import Window, window_prompts
 from flywheel.defect_click.prototypes import Prototypes
 from flywheel.defect_click.reference import reference
+from flywheel.defect_click.single import shaded, threaded
 from flywheel.defect_click.sources import DrawnPool, draw_image
 from flywheel.defect_click.train import Recipe, Training, mask_iou, train_clicks
 from flywheel.defect_click.views import Case, draw_case
@@ -108,6 +111,53 @@ def test_a_missing_or_damaged_model_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).write_bytes(b"half of a file")
     with pytest.raises(ModelError, match="make it again"):
         Clicker.load(tmp_path)
+
+
+def test_the_refiner_is_told_where_exactly_clicks_are_and_which_was_the_last() -> None:
+    clicks = [Click(10, 10, True), Click(12, 14, False)]
+    told = window_prompts(np.zeros((40, 40), np.float32), clicks, Window(4, 4, 16), points=True)
+    assert told.shape == (3 + POINTS, 16, 16)
+    assert told[1].sum() > 40
+    assert told[3].sum() == told[4].sum() == 5
+    assert told[3, 6, 6] == told[4, 8, 10] == 1
+    assert (told[5] == -told[4]).all()
+    np.testing.assert_array_equal(
+        window_prompts(np.zeros((40, 40), np.float32), clicks, Window(4, 4, 16), points=False), told[:3]
+    )
+
+
+def test_a_network_that_gets_exact_clicks_answers_as_before_until_it_learns() -> None:
+    old = build_network(ClickConfig(), seed=3).eval()
+    torch.nn.init.normal_(old.refiner.change.weight)
+    new = with_points(old).eval()
+    assert new.config.points == POINTS
+    assert with_points(new) is new
+    pictures, coarse, prompts = torch.randn(1, 5, 32, 32), torch.randn(1, 1, 32, 32), torch.rand(1, 6, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            new.refiner(pictures, coarse, prompts), old.refiner(pictures, coarse, prompts[:, :3])
+        )
+
+
+@pytest.mark.parametrize("draw", [shaded, threaded])
+def test_faint_defects_change_little_and_depend_on_their_seed_alone(draw) -> None:
+    clean = draw_surface(5, 1, size=(96, 96))
+    areas = []
+    for seed in range(40):
+        pair = draw(clean, np.random.default_rng(seed))
+        assert pair.image.shape == clean.shape
+        assert set(np.unique(pair.mask)) <= {0, 1}
+        again = draw(clean, np.random.default_rng(seed))
+        assert (again.image == pair.image).all()
+        assert (again.mask == pair.mask).all()
+        areas.append(pair.mask.mean())
+        change = np.abs(pair.image.astype(int) - clean)
+        assert change[pair.mask == 1].sum() <= 90 * 3 * pair.mask.sum()
+        if draw is threaded:
+            assert not change[pair.mask == 0].any()
+            assert pair.mask.sum(0).max() <= 4 * 4 or pair.mask.sum(1).max() <= 4 * 4
+    assert np.mean(areas) < 0.5
+    assert sum(area > 0 for area in areas) >= 30  # now and then the whole band lies outside
 
 
 def test_likeness_is_the_cosine_with_the_mean_of_the_marked_places() -> None:
