@@ -1,11 +1,12 @@
 """What each arm brings on real data with few labels: mIoU of every arm, and its difference to the real images alone.
 
     python benchmarks/gain.py DATA --name NAME [--shots 5] [--normals 20] [--test 200] [--least 3] [--split-seed 0]
-        [--set section.key=value ...]
+        [--leave CLASS ...] [--set section.key=value ...]
 
 DATA is an index-mask folder (docs/ingest.md). `shots` images a class are taken for training, from groups drawn by seed;
 no other image of those groups is used, and the rest is the test set. A workspace is made in scratch/gain/NAME and the
 product's own stages run in it, so what is measured is what users get. A run that was killed goes on where it stopped.
+--leave: draw no pairs for this class, as a weight of 0 in the last turn's feedback would have it.
 Classes shown by fewer than `least` test images are left out of the mean: one image is no measurement.
 """
 
@@ -112,6 +113,8 @@ def run(workspace: Workspace, params: Params) -> dict[str, float]:
     for stage in stage_names(params) if "defect_gen" in params.train_segmenter.arms else needed:
         section = params.model_dump(mode="json").get(stage.partition("@")[0], {})
         section.pop("arms", None)  # an arm does not depend on which others there are
+        if stage == "synthesize":
+            section["feedback"] = read_json(paths.feedback)
         if stage == "evaluate":
             section = {name: entry["text"] for name, entry in done.items() if name != "evaluate"}
         chain = stage not in GENERATOR_FREE and stage not in FREE_ARMS  # its inputs are what ran before it
@@ -193,6 +196,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=200)
     parser.add_argument("--least", type=int, default=3)
     parser.add_argument("--split-seed", type=int, default=0)
+    parser.add_argument("--leave", action="append", default=[], metavar="CLASS")
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value")
     arguments = parser.parse_args()
     workspace = make_workspace(arguments)
@@ -200,6 +204,9 @@ def main() -> None:
     for section, values in overrides(arguments.set).items():
         changes[section] = changes.get(section, {}) | values
     workspace.change_params(changes)
+    write_json(
+        workspace.paths.feedback, {"class_weights": dict.fromkeys(arguments.leave, 0.0)} if arguments.leave else {}
+    )
     params = workspace.params()
     seconds = run(workspace, params)
     rows = differences(workspace.paths, params, least=arguments.least)
@@ -207,6 +214,7 @@ def main() -> None:
         "name": arguments.name,
         "split_seed": arguments.split_seed,
         "set": arguments.set,
+        "leave": arguments.leave,
         "seconds": seconds,
         "arms": rows,
     }
