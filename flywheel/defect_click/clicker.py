@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from flywheel.defect_click.merge import REACH, THRESHOLD, disk, groups, hold_clicks, merge, unwanted
+from flywheel.defect_click.merge import REACH, THRESHOLD, cut_off, disk, groups, hold_clicks, merge, unwanted
 from flywheel.defect_click.model_folder import BASE, load_click_model
 from flywheel.defect_click.network import STRIDE, ClickNet, Features
 from flywheel.defect_click.prompts import (
@@ -133,6 +133,7 @@ class Clicker:
         windows = focus_windows(changed, clicks[-1], WINDOW, MOST_WINDOWS)
         logits = self._refined(image, clicks, before, logits, windows)
         after = merge(before, 1 / (1 + np.exp(-logits)), clicks[-1])
+        after[cut_off(before > THRESHOLD, after > THRESHOLD, clicks)] = 0
         return hold_clicks(after, clicks)[:height, :width]
 
     def _coarse(self, image: ImageState, clicks: Sequence[Click], before: np.ndarray) -> np.ndarray:

@@ -56,6 +56,27 @@ def unwanted(mask: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
     return labels == at
 
 
+def cut_off(before: np.ndarray, after: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
+    """(H, W) bool: pieces that a negative click cut off from the region it lies in, and that go with what it removed.
+
+    before, after: (H, W) bool masks around the click. A piece stays when it holds a positive click, is the largest that
+    is left of the region, or is larger than what was removed: an error has its middle where the user clicks, so what
+    is left of it beyond is small.
+    """
+    last, none = clicks[-1], np.zeros(before.shape, bool)
+    if last.positive or not before[last.row, last.column]:
+        return none
+    labels = cv2.connectedComponents(before.astype(np.uint8), connectivity=8)[1]
+    region = labels == labels[last.row, last.column]
+    _, pieces, sizes, _ = cv2.connectedComponentsWithStats((region & after).astype(np.uint8), connectivity=8)
+    areas = sizes[1:, cv2.CC_STAT_AREA]
+    if len(areas) < 2:
+        return none
+    small = 1 + np.flatnonzero((areas < areas.max()) & (areas < int((region & ~after).sum())))
+    wanted = {int(pieces[click.row, click.column]) for click in clicks if click.positive}
+    return np.isin(pieces, [piece for piece in small if piece not in wanted])
+
+
 def hold_clicks(probability: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
     """The probability with 1 or 0 at each click, whatever the network says; of clicks on one pixel the later counts.
 

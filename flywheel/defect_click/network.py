@@ -4,7 +4,7 @@ The split into a coarse pass and a local refinement is FocalClick's (arXiv 2204.
 late, so that the encoder, which costs most, runs once an image and not once a click.
 """
 
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +15,7 @@ STRIDE = 32  # px; the encoder halves five times, so sides are padded to a multi
 HEAD_STRIDE = 4  # px; where the clicks enter
 RGB = 3
 PROMPTS = 3  # channels: previous mask, positive clicks, negative clicks
-POINTS = 3  # channels: positive clicks, negative clicks, the last one with its sign
+POINTS: Final = 3  # channels: positive clicks, negative clicks, the last one with its sign
 LOGIT_RANGE = 8.0  # what the refiner sees of a coarse logit
 
 
@@ -29,7 +29,7 @@ class ClickConfig(BaseModel):
     refiner: tuple[int, int, int] = (16, 32, 48)
     likeness: int = 16
     reference: int = 2  # channels beside RGB, see reference.py
-    points: int = 0  # channels of exact clicks that the refiner sees, see prompts.point_maps; 0 or POINTS
+    points: Literal[0, 3] = 0  # channels of exact clicks that the refiner sees (POINTS), see prompts.point_maps
 
 
 class Features(NamedTuple):

@@ -80,25 +80,23 @@ def resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def click_maps(clicks: Sequence[Click], shape: tuple[int, int], *, scale: float = 1.0) -> np.ndarray:
-    """Disks of RADIUS px around clicks, (2, H, W) float32: positive, negative. scale: map px for each px of a click."""
+def click_maps(
+    clicks: Sequence[Click], shape: tuple[int, int], *, scale: float = 1.0, radius: int = RADIUS
+) -> np.ndarray:
+    """Disks of `radius` px around clicks, (2, H, W) float32: positive, negative. scale: map px for a px of a click."""
     maps = np.zeros((2, *shape), np.uint8)
     for click in clicks:
         row, column = (round((place + 0.5) * scale - 0.5) for place in (click.row, click.column))
-        cv2.circle(maps[0 if click.positive else 1], (column, row), RADIUS, 1, -1)
+        cv2.circle(maps[0 if click.positive else 1], (column, row), radius, 1, -1)
     return maps.astype(np.float32)
 
 
 def point_maps(clicks: Sequence[Click], shape: tuple[int, int]) -> np.ndarray:
-    """Where exactly the clicks are, (3, H, W) float32: disks of POINT px around positive and negative ones, and around
-    the last one with its sign. In a defect of a dozen px the disks of `click_maps` cover all of it.
+    """Where exactly the clicks are, (3, H, W) float32: small disks around positive and negative ones, and around the
+    last one with its sign. In a defect of a dozen px the disks of `click_maps` cover all of it.
     """
-    maps = np.zeros((3, *shape), np.float32)
-    for click in clicks:
-        cv2.circle(maps[0 if click.positive else 1], (click.column, click.row), POINT, 1, -1)
-    for click in clicks[-1:]:
-        cv2.circle(maps[2], (click.column, click.row), POINT, 1 if click.positive else -1, -1)
-    return maps
+    positive, negative = click_maps(clicks[-1:], shape, radius=POINT)
+    return np.concatenate([click_maps(clicks, shape, radius=POINT), (positive - negative)[None]])
 
 
 def moved(clicks: Sequence[Click], window: Window) -> list[Click]:

@@ -77,5 +77,5 @@ def test_a_click_beside_the_defect_removes_what_is_too_much_and_keeps_the_rest(c
     proposed[200:210, 200:210] = True  # another region, not asked about
     found = clicker.click(image, [Click(100, 165, False)], proposed) > 0.5
     assert found[200:210, 200:210].all()
-    assert found[94:106, 140:185].mean() < 0.3
+    assert found[94:106, 140:185].mean() < 0.2
     assert mask_iou(found[:190, :190], blob[:190, :190]) > 0.85

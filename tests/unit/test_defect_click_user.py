@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from flywheel.data.classes import IGNORE
-from flywheel.defect_click.merge import groups, hold_clicks, merge, unwanted
+from flywheel.defect_click.merge import cut_off, groups, hold_clicks, merge, unwanted
 from flywheel.defect_click.prompts import Click, Window, click_maps, focus_windows, window_around
 from flywheel.defect_click.protocol import click_curve, clicks_to, regions, summarize
 from flywheel.defect_click.simulated_user import EXACT, JITTERED, LEARNING, SLIP, next_click
@@ -73,6 +73,21 @@ def test_the_merge_takes_pieces_of_a_change_that_nearly_touch() -> None:
     pieces = box(20, 10, 3, 10) | box(20, 23, 3, 10)
     merged = merge(np.zeros(SHAPE, np.float32), pieces.astype(np.float32), Click(21, 12, True))
     np.testing.assert_array_equal(merged > 0.5, pieces)
+
+
+def test_what_a_negative_click_cuts_off_goes_with_it() -> None:
+    before = box(10, 10, 10, 50)
+    after = before.copy()
+    after[:, 30:48] = False  # 180 px removed: 200 px are left before it, 120 beyond
+    last = Click(15, 39, False)
+    assert (cut_off(before, after, [last]) == box(10, 48, 10, 12)).all()
+    assert not cut_off(before, after, [Click(15, 55, True), last]).any(), "somebody wants that piece"
+    assert not cut_off(before, after, [Click(15, 39, True)]).any()
+    assert not cut_off(before, before & ~box(10, 52, 10, 8), [Click(15, 55, False)]).any(), "nothing lies beyond"
+    little = before & ~box(10, 40, 10, 2)
+    assert not cut_off(before, little, [Click(15, 41, False)]).any(), "more lies beyond than was removed"
+    other = before | box(40, 10, 4, 4)
+    assert not cut_off(other, other & after, [last])[30:].any(), "another region is not asked about"
 
 
 def test_a_click_where_nothing_changed_leaves_the_mask_but_for_the_click_itself() -> None:
