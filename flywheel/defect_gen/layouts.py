@@ -17,12 +17,11 @@ from flywheel.defect_gen.crops import cut, visible_classes
 from flywheel.defect_gen.parents import Parent, find_parents
 from flywheel.defect_gen.warp import Limits, random_scales, warp_limits, warped
 from flywheel.segmenter.dataset import Pair
-from flywheel.segmenter.paste import Piece, overlap, paste
+from flywheel.segmenter.paste import paste
 from flywheel.segmenter.perlin import PerlinDefects
 
 MOST = 4  # defects of a class in one layout
 TRIES = 12  # windows of a defect image looked at for one without a defect
-FADE = 6  # px outside its mask over which a change of shading fades out
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ class LayoutSource:
                 if self.side is not None:  # a window shows one border of an axis at most
                     parent = parent.mirrored([side * own < 0 for side, own in zip(sides, parent.sides, strict=True)])
                 tile = self._place(tile, parent, rng, frame, None if way == "pasted" else self.limits[index])
-            shaded = (shaded & (tile.mask == before)) | (tile.mask != before if parent and parent.shading else False)
+            shaded[tile.mask != before] = parent is not None and parent.piece.shades
         names = dict.fromkeys([name, *(parent.image for parent in parents)])
         return Layout(tile, tuple(names), found, shaded)
 
@@ -149,10 +148,9 @@ class LayoutSource:
                 corner.append(parent.place(axis, moved.mask.shape[axis], float(scales[axis]), length))
             else:
                 corner.append(int(rng.integers(length // 8, length - length // 8)) - int(at))
-        lay = shade if parent.shading else paste
-        laid = lay(tile, moved, corner[0], corner[1])
+        laid = paste(tile, moved, corner[0], corner[1])
         if (laid.mask == tile.mask).all():  # the border took all of it: better somewhere than nowhere
-            laid = lay(tile, moved, frame[0] // 2 - int(rows[anchor]), frame[1] // 2 - int(columns[anchor]))
+            laid = paste(tile, moved, frame[0] // 2 - int(rows[anchor]), frame[1] // 2 - int(columns[anchor]))
         return laid
 
     def fill(self, mask: np.ndarray, rng: np.random.Generator) -> Layout:
@@ -181,9 +179,9 @@ class LayoutSource:
                 )  # what lies beside the defect is no defect
                 stretched = cv2.resize(core, (int(w), int(h)), interpolation=cv2.INTER_LINEAR)
                 here, ground = (regions[y : y + h, x : x + w] == region)[..., None], image[y : y + h, x : x + w]
-                change = stretched * ground if parent.shading else stretched + ground.mean((0, 1)) - ground
+                change = stretched * ground if piece.shades else stretched + ground.mean((0, 1)) - ground
                 image[y : y + h, x : x + w] += here * change
-                shaded[y : y + h, x : x + w] |= here[..., 0] & parent.shading
+                shaded[y : y + h, x : x + w] |= here[..., 0] & piece.shades
                 parents.append(parent.image)
         filled = np.clip(np.rint(image), 0, 255).astype(np.uint8)
         return Layout(Pair(filled, mask.copy()), tuple(dict.fromkeys(parents)), (), shaded)
@@ -195,20 +193,3 @@ def _counts(parents: Sequence[Parent], pairs: Sequence[Pair], ids: Sequence[str]
     found = Counter(parent.image for parent in parents)
     shares = {name: 1.0 if side is None else min(1.0, side**2 / pixels[name]) for name in found}
     return [int(np.clip(round(count * shares[name]), 1, MOST)) for name, count in found.items()]
-
-
-def shade(background: Pair, piece: Piece, top: int, left: int) -> Pair:
-    """`background` shaded inside the piece's mask and, fading, a few px around it; its own texture stays.
-
-    piece: its residual is relative to the brightness there; its window, at (top, left), may lie partly outside.
-    """
-    image, mask = background.image.copy(), background.mask.copy()
-    places = overlap(mask.shape, piece.mask.shape, top, left)
-    if places is None:
-        return Pair(image, mask)
-    window, part = places
-    distance = cv2.distanceTransform((piece.mask == BACKGROUND).astype(np.uint8), cv2.DIST_L2, 5)[part]
-    alpha = np.clip(1 - distance / (FADE + 1), 0, 1)[..., None]
-    image[window] = np.clip(np.rint(image[window] * (1 + alpha * piece.residual[part])), 0, 255).astype(np.uint8)
-    mask[window] = np.where(piece.mask[part] == BACKGROUND, mask[window], piece.mask[part])
-    return Pair(image, mask)

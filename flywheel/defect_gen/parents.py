@@ -27,7 +27,7 @@ STRONGEST = (-0.5, 0.5)  # relative shading
 
 @dataclass(frozen=True)
 class Parent:
-    """A real defect. image: id of its picture. shading: whether the piece's residual is relative to its surroundings.
+    """A real defect. image: id of its picture.
 
     sides: for rows and columns -1, 1 or 0: ends at the near border, at the far one, at none or both. beyond: px by
     which the piece's window goes on past that border, 0 where sides is.
@@ -37,7 +37,6 @@ class Parent:
     image: str
     sides: tuple[int, int] = (0, 0)
     beyond: tuple[int, int] = (0, 0)
-    shading: bool = False
 
     def mirrored(self, axes: Sequence[bool]) -> "Parent":
         """Mirrored along rows, columns or both, its borders too."""
@@ -67,11 +66,12 @@ def find_parents(pairs: Sequence[Pair], ids: Sequence[str]) -> dict[int, list[Pa
         for piece in cut_pieces(pair):
             for index in sorted(set(np.unique(piece.mask).tolist()) - {BACKGROUND}):
                 found.setdefault(index, []).append((piece, name, pair))
-    shading = {index: is_shading([_window(piece, pair) for piece, _, pair in own]) for index, own in found.items()}
-    return {
-        index: [_parent(piece, name, pair, shading=shading[index]) for piece, name, pair in own]
-        for index, own in found.items()
-    }
+    parents = {}
+    for index, own in found.items():
+        if is_shading([_window(piece, pair) for piece, _, pair in own]):
+            own = [(_shading(piece, pair), name, pair) for piece, name, pair in own]
+        parents[index] = [_parent(piece, name, pair.mask.shape) for piece, name, pair in own]
+    return parents
 
 
 def is_shading(windows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> bool:
@@ -97,25 +97,29 @@ def _look(grey: np.ndarray, inside: np.ndarray, around: np.ndarray) -> tuple[flo
     return radius, contrast, float(detail[inside].std()) / max(float(detail[around].std()), 0.5)
 
 
+def _place(piece: Piece) -> tuple[slice, ...]:
+    """Rows and columns of the piece's window in its picture."""
+    return tuple(slice(first, first + length) for first, length in zip(piece.corner, piece.mask.shape, strict=True))
+
+
 def _window(piece: Piece, pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    here = tuple(slice(first, first + length) for first, length in zip(piece.corner, piece.mask.shape, strict=True))
+    here = _place(piece)
     grey = cv2.cvtColor(pair.image[here], cv2.COLOR_RGB2GRAY).astype(np.float32)
     return grey, piece.mask != BACKGROUND, pair.mask[here] == BACKGROUND
 
 
-def _relative(piece: Piece, pair: Pair) -> np.ndarray:
-    """(h, w, 3) float32: how much brighter the smoothed region is than its surroundings' mean, as a share of it."""
-    here = tuple(slice(first, first + length) for first, length in zip(piece.corner, piece.mask.shape, strict=True))
-    image, inside = pair.image[here].astype(np.float32), (piece.mask != BACKGROUND).astype(np.float32)
+def _shading(piece: Piece, pair: Pair) -> Piece:
+    """The piece as a change of shading: how much brighter its smoothed pixels are than its surroundings' mean."""
+    image, inside = pair.image[_place(piece)].astype(np.float32), (piece.mask != BACKGROUND).astype(np.float32)
     weight = cv2.GaussianBlur(inside, (0, 0), SMOOTH)[..., None]
     smooth = cv2.GaussianBlur(image * inside[..., None], (0, 0), SMOOTH) / np.maximum(weight, 1e-3)
     ground = np.maximum(image - piece.residual, 1.0)  # the same everywhere: the surroundings' mean
-    return np.clip(smooth / ground - 1, *STRONGEST).astype(np.float32)
+    residual = np.clip(smooth / ground - 1, *STRONGEST).astype(np.float32)
+    return replace(piece, residual=residual, shades=True)
 
 
-def _parent(piece: Piece, name: str, pair: Pair, *, shading: bool) -> Parent:
-    """The piece, going on past the borders of its picture that it ends at."""
-    residual = _relative(piece, pair) if shading else piece.residual
+def _parent(piece: Piece, name: str, picture: Sequence[int]) -> Parent:
+    """The piece, going on past the borders of its picture, (H, W) px, that it ends at."""
     mask = piece.mask
     far = int(np.ceil(BEYOND * max(mask.shape)))
     sides, beyond, spare, gaps = [], [], [], []
@@ -123,12 +127,13 @@ def _parent(piece: Piece, name: str, pair: Pair, *, shading: bool) -> Parent:
         lines = np.flatnonzero((mask != BACKGROUND).any(axis=1 - axis))
         before, after = int(lines[0]), int(mask.shape[axis] - 1 - lines[-1])
         start = piece.corner[axis] + before <= NEAR_BORDER
-        end = piece.corner[axis] + int(lines[-1]) >= pair.mask.shape[axis] - 1 - NEAR_BORDER
+        end = piece.corner[axis] + int(lines[-1]) >= picture[axis] - 1 - NEAR_BORDER
         sides.append(int(end) - int(start))
         beyond.append(far if start != end else 0)
         spare.append((far * start, far * end))
         gaps.append((before * start, after * end))
     kept = mask[tuple(slice(before, length - after) for (before, after), length in zip(gaps, mask.shape, strict=True))]
     filled = [(gap[0] + pad[0], gap[1] + pad[1]) for gap, pad in zip(gaps, spare, strict=True)]
-    wider = Piece(np.pad(residual, (*spare, (0, 0)), "symmetric"), np.pad(kept, filled, "edge"))
-    return Parent(wider, name, (sides[0], sides[1]), (beyond[0], beyond[1]), shading)
+    residual = np.pad(piece.residual, (*spare, (0, 0)), "symmetric")
+    wider = replace(piece, residual=residual, mask=np.pad(kept, filled, "edge"))
+    return Parent(wider, name, (sides[0], sides[1]), (beyond[0], beyond[1]))

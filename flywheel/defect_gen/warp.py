@@ -1,7 +1,7 @@
 """Warping a real defect: turned, scaled, bent and changed in contrast, within what its class's regions show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -71,4 +71,5 @@ def warped(piece: Piece, rng: np.random.Generator, limits: Limits = WIDE, scales
     x, y = (np.asarray(at, np.float32) for at in (x + shift[0], y + shift[1]))
     factor = np.float32(rng.uniform(*CONTRAST))
     moved = cv2.remap(piece.residual, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101) * factor
-    return Piece(moved, cv2.remap(piece.mask, x, y, cv2.INTER_NEAREST, borderValue=BACKGROUND))
+    mask = cv2.remap(piece.mask, x, y, cv2.INTER_NEAREST, borderValue=BACKGROUND)
+    return replace(piece, residual=moved, mask=mask)

@@ -14,6 +14,7 @@ from flywheel.data.classes import BACKGROUND, IGNORE
 from flywheel.segmenter.dataset import Pair, random_crop
 
 BORDER = 3  # px outside the mask over which a pasted defect fades into the new background
+SOFT_BORDER = 6  # px, of a change of shading
 MARGIN = 12  # px around a defect whose mean is its local background
 GAP = 5  # px; parts of a defect that lie nearer than this are one piece
 TURN = 20.0  # degrees; more would make another class of a thread defect
@@ -24,13 +25,14 @@ SECOND_SHARE = 0.3  # of the crops get a second defect, since several kinds in o
 class Piece:
     """A defect cut out.
 
-    residual: (h, w, 3) float32, its difference from the local mean. mask: (h, w) class indices. corner: first row and
-    column of its window in its picture.
+    residual: (h, w, 3) float32, its difference from the local mean; where it `shades`, how much brighter it is, as a share
+    of the brightness. mask: (h, w) class indices. corner: first row and column of its window in its picture.
     """
 
     residual: np.ndarray
     mask: np.ndarray
     corner: tuple[int, int] = (0, 0)
+    shades: bool = False
 
 
 def cut_pieces(pair: Pair) -> list[Piece]:
@@ -83,8 +85,9 @@ def overlap(
 def paste(background: Pair, piece: Piece, top: int, left: int) -> Pair:
     """`background` with the piece's window at (top, left), which may lie partly outside.
 
-    Inside the piece's mask the result is the local mean of the background plus the residual; over 3 px outside the
-    mask it fades out; beyond, every pixel is the background's own. The result's mask is the piece's inside it.
+    Inside the piece's mask the result is the local mean of the background plus the residual, or the background itself
+    shaded by it; over a few px outside the mask it fades out; beyond, every pixel is the background's own. The result's
+    mask is the piece's inside it.
     """
     image, mask = background.image.copy(), background.mask.copy()
     places = overlap(mask.shape, piece.mask.shape, top, left)
@@ -92,9 +95,10 @@ def paste(background: Pair, piece: Piece, top: int, left: int) -> Pair:
         return Pair(image, mask)
     window, part = places
     distance = cv2.distanceTransform((piece.mask == BACKGROUND).astype(np.uint8), cv2.DIST_L2, 5)[part]
-    alpha = np.clip(1 - distance / (BORDER + 1), 0, 1)[..., None]
-    here = image[window].astype(np.float32)
-    blended = alpha * (here.mean(axis=(0, 1)) + piece.residual[part]) + (1 - alpha) * here
+    alpha = np.clip(1 - distance / ((SOFT_BORDER if piece.shades else BORDER) + 1), 0, 1)[..., None]
+    here, residual = image[window].astype(np.float32), piece.residual[part]
+    wanted = here * (1 + residual) if piece.shades else here.mean(axis=(0, 1)) + residual
+    blended = alpha * wanted + (1 - alpha) * here
     image[window] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
     pasted = piece.mask[part]
     mask[window] = np.where(pasted == BACKGROUND, mask[window], pasted)

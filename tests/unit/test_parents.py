@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from flywheel.defect_gen.background import drawing_weight, finish_pairs
-from flywheel.defect_gen.layouts import LayoutSource, shade
+from flywheel.defect_gen.layouts import LayoutSource
 from flywheel.defect_gen.parents import BEYOND, Parent, find_parents, is_shading
 from flywheel.segmenter.dataset import Pair
-from flywheel.segmenter.paste import Piece
+from flywheel.segmenter.paste import Piece, paste
 from tests.unit.test_layouts import small_model
 
 CLASS = 1
@@ -101,9 +101,9 @@ def shaded_picture(seed: int, factor: float) -> Pair:
 
 def test_wide_faint_regions_of_the_same_texture_are_shading_and_no_others() -> None:
     parents = find_parents([shaded_picture(0, 1.06), shaded_picture(1, 0.95)], ["one", "two"])[CLASS]
-    assert all(parent.shading for parent in parents)
+    assert all(parent.piece.shades for parent in parents)
     assert 0.02 < np.median(parents[0].piece.residual[parents[0].piece.mask == CLASS]) < 0.1
-    assert not any(parent.shading for parent in find_parents([shaded_picture(0, 1.6)], ["strong"])[CLASS])
+    assert not any(parent.piece.shades for parent in find_parents([shaded_picture(0, 1.6)], ["strong"])[CLASS])
     inside = np.zeros((60, 60), bool)
     inside[10:50, 10:50] = True
     noise = np.random.default_rng(0).normal(100, 10, (60, 60)).astype(np.float32)
@@ -119,7 +119,7 @@ def test_shading_scales_the_ground_and_fades_out() -> None:
     ground = picture(3, side=40)
     residual, mask = np.full((20, 20, 3), 0.5, np.float32), np.zeros((20, 20), np.uint8)
     mask[10:] = CLASS
-    laid = shade(ground, Piece(residual, mask), 5, 5)
+    laid = paste(ground, Piece(residual, mask, shades=True), 5, 5)
     inside = laid.mask == CLASS
     assert (laid.image[inside] == np.rint(ground.image[inside] * 1.5)).all()
     fading = laid.image[5:15, 12, 0] / ground.image[5:15, 12, 0]
@@ -144,9 +144,8 @@ def test_the_model_leaves_shaded_texture_alone() -> None:
 
 def test_shading_fills_a_given_mask_too() -> None:
     source = LayoutSource([shaded_picture(0, 1.3), shaded_picture(1, 0.95), picture(1)], ["one", "two", "clean"], None)
-    source.parents[CLASS] = [
-        Parent(Piece(np.full((9, 9, 3), 0.25, np.float32), np.full((9, 9), CLASS, np.uint8)), "one", shading=True)
-    ]
+    brighter = Piece(np.full((9, 9, 3), 0.25, np.float32), np.full((9, 9), CLASS, np.uint8), shades=True)
+    source.parents[CLASS] = [Parent(brighter, "one")]
     mask = np.zeros((96, 96), np.uint8)
     mask[10:30, 10:30] = CLASS
     layout = source.fill(mask, np.random.default_rng(0))
