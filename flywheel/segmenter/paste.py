@@ -25,8 +25,8 @@ SECOND_SHARE = 0.3  # of the crops get a second defect, since several kinds in o
 class Piece:
     """A defect cut out.
 
-    residual: (h, w, 3) float32, its difference from the local mean; where it `shades`, how much brighter it is, as a share
-    of the brightness. mask: (h, w) class indices. corner: first row and column of its window in its picture.
+    residual: (h, w, 3) float32, its difference from the local mean; where it `shades`, how much brighter it is, as a
+    share of the brightness. mask: (h, w) class indices. corner: first row and column of its window in its picture.
     """
 
     residual: np.ndarray
