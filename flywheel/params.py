@@ -107,6 +107,7 @@ class Synthesize(Section):
     ratio: float = Field(ge=0, le=3)
     maximum: int = Field(ge=0)
     layout: Literal["drawn", "pasted", "warped", "invented", "mixed"]
+    shading: Literal["leave", "draw"]
     finish_step: int = Field(ge=10, lt=1000)
     finish_calls: int = Field(ge=1, le=50)
     switch_step: int = Field(ge=0, le=1000)

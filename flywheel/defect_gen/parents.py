@@ -74,6 +74,12 @@ def find_parents(pairs: Sequence[Pair], ids: Sequence[str]) -> dict[int, list[Pa
     return parents
 
 
+def shading_classes(pairs: Sequence[Pair], ids: Sequence[str]) -> list[int]:
+    """Classes of the pictures that are changes of shading (`is_shading`), ascending."""
+    found = find_parents(pairs, ids)
+    return sorted(index for index, parents in found.items() if any(parent.piece.shades for parent in parents))
+
+
 def is_shading(windows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> bool:
     """Whether a class's regions are wide, faint and of their surroundings' texture, by the medians.
 

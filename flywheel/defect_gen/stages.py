@@ -11,6 +11,7 @@ from flywheel.defect_gen.crops import CropSource, TrainingSet, combinations_seen
 from flywheel.defect_gen.curate import curate
 from flywheel.defect_gen.encoding import Statistics
 from flywheel.defect_gen.model_folder import save_denoiser, save_empty
+from flywheel.defect_gen.parents import shading_classes
 from flywheel.defect_gen.receptive_field import receptive_field
 from flywheel.defect_gen.schedule import STEPS
 from flywheel.defect_gen.specks import smallest_regions
@@ -22,6 +23,7 @@ from flywheel.files import tree_sha256
 from flywheel.launch import leads
 from flywheel.params import TrainGeneratorLarge, TrainGeneratorSmall
 from flywheel.paths import Paths
+from flywheel.segmenter.dataset import Pair
 
 __all__ = ["curate", "synthesize", "train_generator_large", "train_generator_small"]
 
@@ -114,6 +116,7 @@ def _train(
     real = {
         "combinations": combinations_seen(masks),
         "smallest_regions": smallest_regions(masks, data.classes.channels),
+        "shading": shading_classes([Pair(*both) for both in zip(data.images, data.masks, strict=True)], data.ids),
     }
     if leads():
         save_denoiser(folder, training.model, training.curves, real)

@@ -44,7 +44,7 @@ class Plan:
     """All that is to be drawn, and where finished shards lie.
 
     folder: of the shards, named by the digest of everything that decides them. generator: digest of the two models.
-    reason: why there is nothing to draw, or "".
+    reason: why there is nothing to draw, or "". left: names of the classes that are left to real images.
     """
 
     folder: Path
@@ -54,6 +54,7 @@ class Plan:
     seed: int
     generator: str = ""
     reason: str = ""
+    left: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -119,9 +120,20 @@ def make_plan(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) ->
         weights=weights,
         inspector=inspector_digest(paths.inspector),
     )
-    wishes = plan_wishes(rows, weights, seen, count=count, seed=seed)
-    reason = "" if wishes else "ratio, maximum or the number of real defect images asks for none"
-    return Plan(paths.synthesis / digest, tuple(wishes), params, curate, seed, generator, reason)
+    left = configs[0]["real"].get("shading", []) if params.shading == "leave" else []
+    wishes = plan_wishes(rows, weights, seen, count=count, seed=seed, left=left)
+    names = tuple(classes.name(index) for index in left)
+    reason = "" if wishes else _why_none(count, names)
+    return Plan(paths.synthesis / digest, tuple(wishes), params, curate, seed, generator, reason, names)
+
+
+def _why_none(count: int, left: tuple[str, ...]) -> str:
+    if count and left:
+        return (
+            f"all that training images show are changes of shading ({', '.join(left)}), which are left to real images; "
+            f"synthesize.shading: draw draws them"
+        )
+    return "ratio, maximum or the number of real defect images asks for none"
 
 
 def plan_of(paths: Paths, params: Params) -> Plan:

@@ -77,16 +77,20 @@ class _Tally:
                 self.repainted.append(sample.scores.get("repainted", 0.0))
                 yield sample
 
-    def report(self, reason: str) -> dict:
-        """redrawn, given_up: rejected attempts by reason, followed by another one or kept as the slot's last."""
+    def report(self, plan: Plan) -> dict:
+        """redrawn, given_up: rejected attempts by reason, followed by another one or kept as the slot's last.
+
+        left_to_real: classes that were not drawn since they are changes of shading.
+        """
         found: dict = {
             "made": len(self.ids),
             "wanted": dict(sorted(self.wanted.items())),
             "repainted_share": round(float(np.mean(self.repainted)), 4) if self.repainted else 0.0,
             "redrawn": dict(sorted(self.redrawn.items())),
             "given_up": dict(sorted(self.given_up.items())),
+            "left_to_real": list(plan.left),
         }
-        return found | ({"reason": reason} if reason else {})
+        return found | ({"reason": plan.reason} if plan.reason else {})
 
 
 def _write(paths: Paths, plan: Plan) -> dict:
@@ -96,7 +100,7 @@ def _write(paths: Paths, plan: Plan) -> dict:
     temporary.mkdir(parents=True)
     tally = _Tally()
     write_shards(temporary, "synthetic", tally.counted(plan.samples()))
-    report = tally.report(plan.reason)
+    report = tally.report(plan)
     write_json(temporary / REPORT, report)
     shutil.rmtree(paths.synthetic, ignore_errors=True)
     temporary.rename(paths.synthetic)

@@ -1,6 +1,6 @@
 """What the synthetic pairs of a turn should show: one wish per slot, whole quotas per class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,17 +72,24 @@ def quota_order(weights: Mapping[int, float], count: int) -> list[int]:
 
 
 def plan_wishes(
-    rows: pd.DataFrame, weights: Mapping[int, float], seen: frozenset[Combination], *, count: int, seed: int
+    rows: pd.DataFrame,
+    weights: Mapping[int, float],
+    seen: frozenset[Combination],
+    *,
+    count: int,
+    seed: int,
+    left: Collection[int] = (),
 ) -> list[Wish]:
     """The wishes of `count` slots. Each depends on (seed, slot) and on the inputs, not on how many slots follow.
 
     Every slot belongs to a class, by quotas from the weights (class index -> weight; equal ones when all are zero).
     Its wish is the whole combination of one of the real images that show the class, so classes are wished for together
     as often as they occur together. A combination that no training tile showed (`seen`) would be a guess of the model;
-    then the class alone is wished for.
+    then the class alone is wished for. Classes of `left` are never wished for, and where they are all, nothing is.
     rows: of a manifest, real training images with a defect.
     """
-    combinations, products = class_sets(rows), list(rows["product"])
+    combinations = [tuple(index for index in combination if index not in left) for combination in class_sets(rows)]
+    products = list(rows["product"])
     present = sorted({index for combination in combinations for index in combination})
     chances = {index: weights.get(index, 1.0) for index in present}
     if not any(chances.values()):

@@ -186,6 +186,7 @@ def test_training_writes_a_folder_that_loads_as_the_same_model(trained: Paths) -
     content = read_config(trained.generator_large)
     assert content["model"]["steps_from"] == 350
     assert "1" in content["real"]["combinations"]
+    assert content["real"]["shading"] == [], "squares of another grey are no shading"
     model = load_denoiser(trained.generator_large)
     assert model.config.classes == CLASSES.names
     assert not model.training

@@ -5,7 +5,7 @@ import pytest
 
 from flywheel.defect_gen.background import drawing_weight, finish_pairs
 from flywheel.defect_gen.layouts import LayoutSource
-from flywheel.defect_gen.parents import BEYOND, Parent, find_parents, is_shading
+from flywheel.defect_gen.parents import BEYOND, Parent, find_parents, is_shading, shading_classes
 from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.paste import Piece, paste
 from tests.unit.test_layouts import small_model
@@ -104,6 +104,8 @@ def test_wide_faint_regions_of_the_same_texture_are_shading_and_no_others() -> N
     assert all(parent.piece.shades for parent in parents)
     assert 0.02 < np.median(parents[0].piece.residual[parents[0].piece.mask == CLASS]) < 0.1
     assert not any(parent.piece.shades for parent in find_parents([shaded_picture(0, 1.6)], ["strong"])[CLASS])
+    assert shading_classes([shaded_picture(0, 1.06), shaded_picture(1, 0.95)], ["one", "two"]) == [CLASS]
+    assert shading_classes([shaded_picture(0, 1.6)], ["strong"]) == []
     inside = np.zeros((60, 60), bool)
     inside[10:50, 10:50] = True
     noise = np.random.default_rng(0).normal(100, 10, (60, 60)).astype(np.float32)

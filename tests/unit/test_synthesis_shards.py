@@ -93,6 +93,20 @@ def test_every_attempt_is_counted_by_its_reason(paths: Paths) -> None:
     assert read_json(paths.synthetic / "synthesis.json") == report
 
 
+def test_changes_of_shading_are_left_to_real_images(paths: Paths) -> None:
+    config = read_json(paths.generator_large / "config.json")
+    for shading, wanted in (([1], {(2,)}), ([1, 2], set())):
+        write_json(paths.generator_large / "config.json", config | {"real": config["real"] | {"shading": shading}})
+        plan = plan_of(paths, DRAW)
+        assert {wish.classes for wish in plan.wishes} == wanted
+        assert plan.left == tuple(CLASSES.name(index) for index in shading)
+    report = synthesize(paths, DRAW, SIFT, seed=0)
+    assert report["made"] == 0 and report["left_to_real"] == list(CLASSES.names)
+    assert "synthesize.shading: draw" in report["reason"]
+    drawn = plan_of(paths, DRAW.model_copy(update={"shading": "draw"}))
+    assert {index for wish in drawn.wishes for index in wish.classes} == {1, 2} and not drawn.left
+
+
 def test_synthetic_samples_say_what_they_are(paths: Paths) -> None:
     synthesize(paths, DRAW, SIFT, seed=0)
     table = table_of(paths)

@@ -72,6 +72,12 @@ def test_more_slots_leave_the_earlier_ones_as_they_were() -> None:
     assert many[:7] == few
 
 
+def test_classes_that_are_left_to_real_images_are_never_wished_for() -> None:
+    wishes = plan_wishes(rows(), {1: 1.0, 2: 0.0}, ALL_SEEN, count=60, seed=0, left=[1])
+    assert {wish.classes for wish in wishes} == {(2,)}, "the stain goes from the images that show both, too"
+    assert plan_wishes(rows(), {}, ALL_SEEN, count=60, seed=0, left=[1, 2]) == []
+
+
 def test_without_a_weight_above_zero_all_classes_count_the_same() -> None:
     none, equal = (plan_wishes(rows(), {1: w, 2: w}, ALL_SEEN, count=9, seed=0) for w in (0.0, 1.0))
     assert none == equal
