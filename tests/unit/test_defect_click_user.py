@@ -146,12 +146,18 @@ def test_targets_are_one_class_one_region_or_all_defects_and_never_ignored_pixel
     assert choose_target(np.full(SHAPE, IGNORE, np.uint8), rng()) is None
 
 
-def test_restyled_and_begun_masks_stay_near_the_target() -> None:
+def test_restyled_masks_stay_near_the_target_and_begun_ones_hang_on_it() -> None:
     target = box(20, 20, 20, 30)
-    far = ~ndimage.binary_dilation(target, iterations=8)
+    near = ndimage.binary_dilation(target, iterations=8)
+    far, running_over = ~near, 0
     for seed in range(60):
         assert not (restyle(target, rng(seed)) & far).any()
-        assert not (begin(target, target.astype(np.uint8), rng(seed)) & far).any()
+        begun = begin(target, target.astype(np.uint8), rng(seed))
+        pieces, count = ndimage.label(begun)
+        assert all((near & (pieces == number)).any() for number in range(1, count + 1))
+        running_over += bool((begun & far).any())
+        assert not (begun & far).any() or (begun & target).sum() == target.sum(), "only leaks go far, beside the whole"
+    assert 5 < running_over < 30, "about two in seven run over"
 
 
 class Painter:
