@@ -12,7 +12,7 @@ from flywheel.data.manifest import COLUMNS, joined, write_manifest
 from flywheel.data.overlay import grid, overlay
 from flywheel.data.sample import Sample, encode_png
 from flywheel.data.shards import read_samples, shard_files
-from flywheel.defect_gen.filters import Verdict, class_areas
+from flywheel.defect_gen.filters import Verdict, class_areas, named_reason
 from flywheel.defect_gen.likeness import distances, perceptual_hash
 from flywheel.defect_gen.pair_judge import PairJudge
 from flywheel.files import write_bytes
@@ -62,7 +62,7 @@ def curate(paths: Paths, params: Curate, *, seed: int) -> dict:
                 accepted.append(sample)
                 codes.append(code)
             verdicts.append(Verdict(reason, scores))
-    reasons = [_named(verdict.reason, classes) for verdict in verdicts]
+    reasons = [named_reason(verdict.reason, classes.names) for verdict in verdicts]
     _write_grids(paths, samples, reasons, classes)
     rows = [
         _row(sample, str(shard), verdict, reason, classes)
@@ -79,12 +79,6 @@ def _index(paths: Paths) -> pd.DataFrame:
 
 def _indices(sample: Sample, score: str, classes: ClassTable) -> tuple[int, ...]:
     return tuple(classes.index(name) for name in sample.scores[score])
-
-
-def _named(reason: str, classes: ClassTable) -> str:
-    """The reason with the class's name in place of "class INDEX"."""
-    words = reason.split(" class ")
-    return f"{words[0]}: {classes.name(int(words[1]))}" if len(words) == 2 else reason
 
 
 def _row(sample: Sample, shard: str, verdict: Verdict, reason: str, classes: ClassTable) -> dict:

@@ -1,6 +1,6 @@
 """Why a synthetic pair is rejected: one pure check per reason, against what real tiles are like."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,12 @@ def judge(
     if not reason and not drawn_into_real and to_real <= params.duplicate_distance:
         reason = "copy of a real image"
     return Verdict(reason, scores)
+
+
+def named_reason(reason: str, names: Sequence[str]) -> str:
+    """A verdict's reason with the class's name in place of "class INDEX". names: of the classes from index 1 on."""
+    words = reason.split(" class ")
+    return f"{words[0]}: {names[int(words[1]) - 1]}" if len(words) == 2 else reason
 
 
 def _mask_reason(

@@ -22,6 +22,7 @@ from flywheel.data.sample import Sample
 from flywheel.data.shards import read_shard, write_shard
 from flywheel.defect_gen.attempts import Filled, Judge, fill_block
 from flywheel.defect_gen.crops import training_rows
+from flywheel.defect_gen.filters import named_reason
 from flywheel.defect_gen.inspector import inspector_digest
 from flywheel.defect_gen.model_folder import generator_digest, read_config
 from flywheel.defect_gen.painter import Painter, check_pair
@@ -210,7 +211,7 @@ def _sample(filled: Filled, names: tuple[str, ...], generator: str) -> Sample:
     scores = {
         "wanted": [names[index - 1] for index in wish.classes],
         "in_background": [names[index - 1] for index in drawn.found],
-        "attempts": list(filled.reasons),
+        "attempts": [named_reason(reason, names) for reason in filled.reasons],
     }
     return Sample(
         image=drawn.image,

@@ -11,7 +11,7 @@ from flywheel.data.manifest import read_manifest
 from flywheel.data.sample import Sample
 from flywheel.data.shards import read_samples, write_shards
 from flywheel.defect_gen.curate import curate
-from flywheel.defect_gen.filters import RealTiles, judge
+from flywheel.defect_gen.filters import RealTiles, judge, named_reason
 from flywheel.defect_gen.inspector import save_empty
 from flywheel.defect_gen.likeness import distances, mirrored_hashes, perceptual_hash
 from flywheel.params import Curate
@@ -68,6 +68,8 @@ def test_each_fault_is_rejected_for_its_own_reason(real: RealTiles) -> None:
     assert verdict(drawn(101, (1, 2), side=32), (1,), real) == "unasked class 2"
     assert "unasked" not in verdict(drawn(101, (1, 2), side=32), (1,), real, found=(2,)), "the background shows it"
     assert verdict(Sample(good.image, large), (1,), real) == "too large class 1"
+    assert named_reason("too large class 1", ("stain", "hole")) == "too large: stain"
+    assert named_reason("classes never seen together", ("stain", "hole")) == "classes never seen together"
     assert verdict(Sample(flat, good.mask), (1,), real) == "contrast out of range"
     assert verdict(Sample(noisy, good.mask), (1,), real).endswith("out of range")
     assert verdict(Sample(good.image // 4, good.mask), (1,), real) == "mean out of range"

@@ -88,6 +88,7 @@ def test_every_attempt_is_counted_by_its_reason(paths: Paths) -> None:
     attempts = [json.loads(scores)["attempts"] for scores in table_of(paths)["scores"]]
     assert report["redrawn"] == Counter(reason for reasons in attempts for reason in reasons[:-1])
     assert report["given_up"] == Counter(reasons[-1] for reasons in attempts if reasons[-1])
+    assert not any(" class " in reason for reason in report["redrawn"]), "classes by name, not by index"
     assert sum(report["redrawn"].values()) > 0, "the untrained generators' pairs should have been rejected"
     assert all(len(reasons) == 3 or reasons[-1] == "" for reasons in attempts)
     assert read_json(paths.synthetic / "synthesis.json") == report
