@@ -8,6 +8,7 @@ import numpy as np
 from flywheel.data.classes import IGNORE, ClassTable
 from flywheel.data.fabric import FABRIC_CLASSES, draw_sample
 from flywheel.data.surfaces import FAMILIES, draw_surface_sample
+from flywheel.errors import DataInvalid
 
 SIDE = 160  # px of a picture; a training takes crops of it
 CLOTH_SHARE = 0.4  # of the pictures
@@ -24,7 +25,10 @@ def draw_image(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng([seed, index])
     if rng.random() >= CLOTH_SHARE:
         return draw_surface_sample(seed, index, size=(SIDE, SIDE))
-    sample = draw_sample(seed, index, lot=int(rng.integers(LOTS)), size=(SIDE, SIDE), defect_rate=DEFECT_RATE)
+    try:
+        sample = draw_sample(seed, index, lot=int(rng.integers(LOTS)), size=(SIDE, SIDE), defect_rate=DEFECT_RATE)
+    except DataInvalid:  # once in many thousands the picture is too small for its defects; a pretraining goes on
+        return draw_surface_sample(seed, index, size=(SIDE, SIDE))
     assert sample.mask is not None
     defect = (sample.mask > 0) & (sample.mask != IGNORE)
     return sample.image, np.where(defect, sample.mask + FIRST_CLOTH - 1, sample.mask).astype(np.uint8)

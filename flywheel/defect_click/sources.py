@@ -11,6 +11,7 @@ from flywheel.data.surfaces import draw_surface, draw_surface_sample
 from flywheel.defect_click.shapes import draw_shapes
 from flywheel.defect_click.single import shaded, threaded
 from flywheel.defect_click.views import Case, draw_case, holds_defect
+from flywheel.errors import DataInvalid
 from flywheel.segmenter.dataset import Pair
 
 Kind = Literal["defects", "shapes"]
@@ -41,14 +42,11 @@ def draw_image(kind: Kind, seed: int, index: int) -> Pair:
     kind_drawn, lot, faint = rng.random(), int(rng.integers(LOTS)), rng.random() < FAINT_SHARE
     if kind_drawn < SHAPES_SHARE:
         return Pair(*draw_shapes(seed, index, side=side))
-    if kind_drawn < SHAPES_SHARE + CLOTH_SHARE:
-        sample = draw_sample(seed, index, lot=lot, size=(side, side), defect_rate=1.0)
-        assert sample.mask is not None
-        pair = Pair(sample.image, sample.mask)
-        clean = draw_sample(seed, index, lot=lot, size=(side, side), classes=()).image
-    else:
-        pair = Pair(*draw_surface_sample(seed, index, size=(side, side)))
-        clean = draw_surface(seed, index, size=(side, side))
+    cloth = _cloth(seed, index, lot, side) if kind_drawn < SHAPES_SHARE + CLOTH_SHARE else None
+    pair, clean = cloth or (
+        Pair(*draw_surface_sample(seed, index, size=(side, side))),
+        draw_surface(seed, index, size=(side, side)),
+    )
     single = rng.random()
     if single < SHADED_SHARE + THREAD_SHARE:
         return shaded(clean, rng) if single < SHADED_SHARE else threaded(clean, rng)
@@ -56,6 +54,17 @@ def draw_image(kind: Kind, seed: int, index: int) -> Pair:
         return pair
     outline = tightened(pair, clean, rng.uniform(*OUTLINE))
     return Pair(_faded(pair, clean, rng) if faint else pair.image, outline)
+
+
+def _cloth(seed: int, index: int, lot: int, side: int) -> tuple[Pair, np.ndarray] | None:
+    """Cloth with defects and the same without; None, once in thousands, where the picture is too small for them."""
+    try:
+        sample = draw_sample(seed, index, lot=lot, size=(side, side), defect_rate=1.0)
+    except DataInvalid:
+        return None
+    assert sample.mask is not None
+    clean = draw_sample(seed, index, lot=lot, size=(side, side), classes=()).image
+    return Pair(sample.image, sample.mask), clean
 
 
 def tightened(pair: Pair, clean: np.ndarray, share: float) -> np.ndarray:

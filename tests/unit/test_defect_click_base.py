@@ -48,6 +48,12 @@ def test_on_defects_it_never_saw_three_clicks_give_a_good_mask_and_more_give_a_b
     assert np.mean([curve[-1] for curve in curves]) > np.mean([curve[0] for curve in curves]) + 0.05
 
 
+def test_a_picture_too_small_for_its_defects_does_not_end_a_pretraining() -> None:
+    drawn = draw_image("defects", 6, 2054)  # this one's cloth cannot show its hole in 192 px
+    assert drawn.image.shape == (192, 192, 3)
+    np.testing.assert_array_equal(drawn.image, draw_image("defects", 6, 2054).image)
+
+
 def test_the_refiner_sharpens_a_yarn_in_a_long_strip(clicker: Clicker) -> None:
     yarn = np.zeros(STRIP, bool)
     yarn[2000:2100, 120:123] = True

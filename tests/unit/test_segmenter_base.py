@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from flywheel.data import simulated
 from flywheel.data.classes import ClassTable
 from flywheel.data.simulated import FIRST_CLOTH, SIMULATED_CLASSES, draw_image
 from flywheel.data.surfaces import FAMILIES
+from flywheel.errors import DataInvalid
 from flywheel.segmenter import base
 from flywheel.segmenter.arms import TrainingData
 from flywheel.segmenter.base import start_from_base
@@ -91,6 +93,14 @@ def test_a_killed_pretraining_goes_on_where_it_was(made: Path, tmp_path: Path, m
     pretrain(PARAMS, tmp_path, images=16, seed=0)
     assert (tmp_path / "model.safetensors").read_bytes() == (made / "model.safetensors").read_bytes()
     assert not (tmp_path / "state").exists()
+
+
+def test_a_picture_too_small_for_its_defects_becomes_a_surface(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_small(*_: object, **__: object) -> None:
+        raise DataInvalid("cannot show the classes")
+
+    monkeypatch.setattr(simulated, "draw_sample", too_small)
+    assert all(np.unique(draw_image(0, index)[1])[-1] <= len(FAMILIES) for index in range(6))
 
 
 def test_cloth_has_classes_of_its_own() -> None:
