@@ -18,6 +18,7 @@ def pretrain_click(
     batch: Annotated[int, typer.Option(help="Cases a step.")] = 8,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1.5e-3,
     start: Annotated[Path | None, typer.Option(help="Folder of a click model to go on from.")] = None,
+    blend: Annotated[float, typer.Option(help="Share of the start's weights in the result, 0 to 1.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of images and training.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
@@ -25,7 +26,7 @@ def pretrain_click(
     from flywheel.defect_click.pretrain import pretrain
     from flywheel.defect_click.train import Recipe
 
-    report = pretrain(kind, Recipe(steps, batch, learning_rate), out, seed=seed, start=start)
+    report = pretrain(kind, Recipe(steps, batch, learning_rate), out, seed=seed, start=start, blend=blend)
     print_json(report) if as_json else console.print(f"Wrote [bold]{out}[/]: IoU {report['iou']:.3f} in training")
 
 

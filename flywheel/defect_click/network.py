@@ -200,3 +200,11 @@ def with_points(net: ClickNet) -> ClickNet:
     weights[first] = torch.cat([weights[first], blank], 1)
     wider.load_state_dict(weights)
     return wider
+
+
+def blended(trained: dict[str, Tensor], first: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights that are `share` of `first`, else `trained`; whole numbers, which count steps, are those of `trained`."""
+    return {
+        name: torch.lerp(value, first[name].to(value.device), share) if value.is_floating_point() else value
+        for name, value in trained.items()
+    }

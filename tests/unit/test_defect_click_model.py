@@ -24,7 +24,7 @@ from flywheel.defect_click.single import shaded, threaded
 from flywheel.defect_click.sources import DrawnPool, draw_image
 from flywheel.defect_click.train import Recipe, Training, mask_iou, train_clicks
 from flywheel.defect_click.views import Case, draw_case
-from flywheel.errors import DataInvalid, MaskInvalid, ModelError
+from flywheel.errors import ConfigError, DataInvalid, MaskInvalid, ModelError
 from flywheel.segmenter.dataset import Pair
 
 CPU = torch.device("cpu")
@@ -252,6 +252,28 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) ->
     whole, resumed = trained(Checkpoint(tmp_path / "whole", "same")), trained(left)
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
+
+
+def test_a_share_of_the_starts_weights_is_blended_into_the_result(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    save_click_model(first, build_network(ClickConfig(points=POINTS), seed=3), Prototypes.empty(), [], origin={})
+    nets = {}
+    for blend in (0.0, 0.5, 1.0):
+        pretrain("shapes", Recipe(1, 2, 1e-3), tmp_path / str(blend), seed=0, start=first, blend=blend)
+        nets[blend] = load_click_model(tmp_path / str(blend))[0].state_dict()
+    begun = load_click_model(first)[0].state_dict()
+    moved = 0
+    for name, value in nets[0.0].items():
+        if value.is_floating_point():
+            torch.testing.assert_close(nets[1.0][name], begun[name])
+            torch.testing.assert_close(
+                nets[0.5][name], (value + begun[name]) / 2, rtol=2e-3, atol=1e-4
+            )  # half precision
+            moved += not value.equal(begun[name])
+    assert moved > 20, "a step of training changes the weights"
+    for start, blend in ((None, 0.5), (first, 1.5)):
+        with pytest.raises(ConfigError, match=r"0\.\.1"):
+            pretrain("shapes", Recipe(1, 2, 1e-3), tmp_path / "none", seed=0, start=start, blend=blend)
 
 
 def test_pretraining_writes_a_model_that_fine_tuning_starts_from(tmp_path: Path) -> None:
