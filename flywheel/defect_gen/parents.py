@@ -18,8 +18,13 @@ from flywheel.segmenter.paste import Piece, cut_pieces
 NEAR_BORDER = 2  # px between a region and its picture's border up to which it ends there
 BEYOND = 0.3  # of the longer side of its window: how far such a region goes on past the border
 SHADING_RADIUS = 12.0  # px: median inscribed radius of a class's regions from which it may be one of shading
-SHADING_CONTRAST = 0.7  # median difference in mean, in standard deviations of the surroundings, below which it may
+SHADING_CONTRAST = 0.9  # median difference in mean, in standard deviations of the surroundings, below which it may
 SAME_TEXTURE = (0.8, 1.6)  # median ratio of the fine detail's spread, inside to around, within which it may
+SAME_STRUCTURE = 0.16  # median difference of the fine detail's autocorrelations, inside and around, below which it may
+LAGS = tuple(  # (rows, columns) px, along both axes and both diagonals
+    step for k in range(1, 9) for step in ((0, k), (k, 0), (k, k), (k, -k)) if k <= 6 or 0 in step
+)
+FEWEST = 30  # pairs of pixels that a lag needs
 DETAIL = 2.0  # px: standard deviation of the blur whose remainder is the fine detail
 SMOOTH = 8.0  # px: of the blur that leaves the shading
 STRONGEST = (-0.5, 0.5)  # relative shading
@@ -83,24 +88,44 @@ def shading_classes(pairs: Sequence[Pair], ids: Sequence[str]) -> list[int]:
 def is_shading(windows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> bool:
     """Whether a class's regions are wide, faint and of their surroundings' texture, by the medians.
 
+    A misweave is as bright and as rough as the cloth around it, but its threads cross otherwise, so its fine detail is
+    correlated otherwise.
+
     windows: of each region, grey values (h, w) float32, where the region is and where no defect is, (h, w) bool.
     """
     measured = [_look(*window) for window in windows]
-    radius, contrast, detail = np.median(np.array(measured), axis=0)
-    return bool(
-        radius >= SHADING_RADIUS and contrast < SHADING_CONTRAST and SAME_TEXTURE[0] <= detail <= SAME_TEXTURE[1]
-    )
+    radius, contrast, detail, structure = np.median(np.array(measured), axis=0)
+    same = SAME_TEXTURE[0] <= detail <= SAME_TEXTURE[1] and structure < SAME_STRUCTURE
+    return bool(radius >= SHADING_RADIUS and contrast < SHADING_CONTRAST and same)
 
 
-def _look(grey: np.ndarray, inside: np.ndarray, around: np.ndarray) -> tuple[float, float, float]:
-    """Inscribed radius in px, contrast in the surroundings' deviations, ratio of the fine detail's deviations."""
+def _look(grey: np.ndarray, inside: np.ndarray, around: np.ndarray) -> tuple[float, float, float, float]:
+    """Inscribed radius in px, contrast in the surroundings' deviations, ratio of the fine detail's deviations, and
+    difference of its autocorrelations.
+    """
     padded = np.pad(inside.astype(np.uint8), 1)
     radius = float(cv2.distanceTransform(padded, cv2.DIST_L2, 5).max())
     if not around.any():
-        return radius, np.inf, 0.0  # nothing to compare it with
+        return radius, np.inf, 0.0, np.inf  # nothing to compare it with
     detail = grey - cv2.GaussianBlur(grey, (0, 0), DETAIL)
     contrast = abs(float(grey[inside].mean() - grey[around].mean())) / max(float(grey[around].std()), 1.0)
-    return radius, contrast, float(detail[inside].std()) / max(float(detail[around].std()), 0.5)
+    ratio = float(detail[inside].std()) / max(float(detail[around].std()), 0.5)
+    return radius, contrast, ratio, _structure_difference(detail, inside, around)
+
+
+def _structure_difference(detail: np.ndarray, inside: np.ndarray, around: np.ndarray) -> float:
+    """Mean difference of the normalised autocorrelations over LAGS; infinite where too few pixels tell."""
+    gaps = []
+    for rows, columns in LAGS:
+        here = (slice(rows, None), slice(max(columns, 0), min(columns, 0) or None))
+        there = (slice(None, -rows or None), slice(max(-columns, 0), -columns if columns > 0 else None))
+        product = detail[here] * detail[there]
+        both = [where[here] & where[there] for where in (inside, around)]
+        if min(int(pairs.sum()) for pairs in both) >= FEWEST:
+            powers = [max(float((detail[where] ** 2).mean()), 1e-6) for where in (inside, around)]
+            one, other = (float(product[pairs].mean()) / power for pairs, power in zip(both, powers, strict=True))
+            gaps.append(abs(one - other))
+    return float(np.mean(gaps)) if gaps else np.inf
 
 
 def _place(piece: Piece) -> tuple[slice, ...]:

@@ -112,6 +112,9 @@ def test_wide_faint_regions_of_the_same_texture_are_shading_and_no_others() -> N
     assert is_shading([(noise, inside, ~inside)])
     assert not is_shading([(np.where(inside, 100, noise).astype(np.float32), inside, ~inside)])  # smooth
     assert not is_shading([(noise, inside, np.zeros_like(inside))])  # nothing around it
+    along, across = (np.fromfunction(lambda r, c, k=k: 100 + 20 * np.sin(1.3 * (r, c)[k]), (60, 60)) for k in (0, 1))
+    woven = [(np.where(inside, own, along) + 0.2 * noise).astype(np.float32) for own in (along, across)]
+    assert [is_shading([(grey, inside, ~inside)]) for grey in woven] == [True, False]  # the other way: a misweave
     narrow = np.zeros((60, 60), bool)
     narrow[25:35] = True
     assert not is_shading([(noise, narrow, ~narrow)])
