@@ -95,12 +95,14 @@ def test_every_attempt_is_counted_by_its_reason(paths: Paths) -> None:
 
 
 def test_changes_of_shading_are_left_to_real_images(paths: Paths) -> None:
-    config = read_json(paths.generator_large / "config.json")
+    config, digests = read_json(paths.generator_large / "config.json"), {plan_of(paths, DRAW).digest}
     for shading, wanted in (([1], {(2,)}), ([1, 2], set())):
         write_json(paths.generator_large / "config.json", config | {"real": config["real"] | {"shading": shading}})
         plan = plan_of(paths, DRAW)
         assert {wish.classes for wish in plan.wishes} == wanted
         assert plan.left == tuple(CLASSES.name(index) for index in shading)
+        digests.add(plan.digest)
+    assert len(digests) == 3, "shards of one plan are never taken for another's"
     report = synthesize(paths, DRAW, SIFT, seed=0)
     assert report["made"] == 0 and report["left_to_real"] == list(CLASSES.names)
     assert "synthesize.shading: draw" in report["reason"]
