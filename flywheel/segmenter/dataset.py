@@ -30,7 +30,9 @@ class Pair(NamedTuple):
 
 
 class CropSource(Protocol):
-    """Whatever training crops can be drawn from."""
+    """Whatever training crops can be drawn from. classes: indices that its crops may show."""
+
+    classes: list[int]
 
     def __len__(self) -> int:
         """How many distinct sources (pairs or pieces) it draws from."""
@@ -62,11 +64,43 @@ class PairPool:
         """A crop of a defect-free image (a quarter of the draws), or of a defect image, half of these aimed at a defect
         of a class chosen evenly."""
         if self.normals and (not self.defects or generator.random() < NORMAL_SHARE):
-            return random_crop(_choice(self.normals, generator), crop, generator)
+            return self.draw_normal(crop, generator)
         if generator.random() < CENTRED_SHARE:
-            index = _choice(self.classes, generator)
-            return aimed_crop(_choice(self.by_class[index], generator), index, crop, generator)
+            return self.draw_class(_choice(self.classes, generator), crop, generator)
         return random_crop(_choice(self.defects, generator), crop, generator)
+
+    def draw_normal(self, crop: int, generator: np.random.Generator) -> Pair:
+        """A crop of a defect-free image."""
+        return random_crop(_choice(self.normals, generator), crop, generator)
+
+    def draw_class(self, index: int, crop: int, generator: np.random.Generator) -> Pair:
+        """A crop aimed at a defect of class `index`."""
+        return aimed_crop(_choice(self.by_class[index], generator), index, crop, generator)
+
+
+class Completed:
+    """Added pairs, and real crops in place of what they lack, so that no share of the real batch is lost.
+
+    Pairs are added for defects. Without this, a batch that is half of them would hold half as many defect-free crops,
+    and half as many of a class of which none was drawn, as a batch of real images alone.
+    """
+
+    def __init__(self, added: CropSource, real: PairPool) -> None:
+        self.added, self.real = added, real
+        self.classes = real.classes
+        self.missing = [index for index in real.classes if index not in added.classes]
+
+    def __len__(self) -> int:
+        return len(self.added)
+
+    def draw(self, crop: int, generator: np.random.Generator) -> Pair:
+        """A defect-free real crop as often as the real pool draws one, else one of a class chosen evenly: a real crop
+        where it is missing, an added pair otherwise."""
+        if self.real.normals and generator.random() < NORMAL_SHARE:
+            return self.real.draw_normal(crop, generator)
+        if self.missing and generator.random() < len(self.missing) / len(self.classes):
+            return self.real.draw_class(_choice(self.missing, generator), crop, generator)
+        return self.added.draw(crop, generator)
 
 
 def _choice(items: Sequence[Item], generator: np.random.Generator) -> Item:

@@ -23,7 +23,7 @@ from flywheel.paths import Paths
 from flywheel.progress import progress
 from flywheel.segmenter.arms import TrainingData, load_training_data
 from flywheel.segmenter.base import base_digest, start_from_base
-from flywheel.segmenter.dataset import Batches, fair_share
+from flywheel.segmenter.dataset import Batches, Completed, fair_share
 from flywheel.segmenter.losses import class_weights, segmentation_loss
 from flywheel.segmenter.model import Segmenter, SegmenterConfig, save_segmenter
 
@@ -67,8 +67,9 @@ class Training:
         self.net = net.to(self.device).train()
         self.weights = torch.from_numpy(class_weights(data.pixels())).to(self.device)
         share = fair_share(params.added_share, data.added_count, len(data.real.defects))
+        added = Completed(data.added, data.real) if data.added_count else None
         self.batches = Batches(
-            data.real, data.added, crop=params.crop, batch=params.batch, added_share=share, seed=seed
+            data.real, added, crop=params.crop, batch=params.batch, added_share=share, seed=seed
         )
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=params.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
