@@ -143,6 +143,7 @@ class PerlinPairs:
     def __init__(self, defects: Sequence[Pair], normals: Sequence[Pair]) -> None:
         """normals: defect-free images; without any, the defect images are the backgrounds too."""
         self.source = PerlinDefects(defects, normals)
+        self.classes = self.source.classes
         self.backgrounds = list(normals) or list(defects)
 
     def __len__(self) -> int:
@@ -153,6 +154,6 @@ class PerlinPairs:
         """A random background crop with one region, sometimes two, of classes chosen evenly."""
         pair = random_crop(self.backgrounds[int(generator.integers(len(self.backgrounds)))], crop, generator)
         for _ in range(2 if generator.random() < SECOND_SHARE else 1):
-            index = self.source.classes[int(generator.integers(len(self.source.classes)))]
+            index = self.classes[int(generator.integers(len(self.classes)))]
             pair = self.source.over(pair, index, generator)
         return pair

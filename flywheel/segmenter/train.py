@@ -67,10 +67,8 @@ class Training:
         self.net = net.to(self.device).train()
         self.weights = torch.from_numpy(class_weights(data.pixels())).to(self.device)
         share = fair_share(params.added_share, data.added_count, len(data.real.defects))
-        added = Completed(data.added, data.real) if data.added_count else None
-        self.batches = Batches(
-            data.real, added, crop=params.crop, batch=params.batch, added_share=share, seed=seed
-        )
+        added = Completed(data.added, data.real) if data.added is not None and len(data.added) else None
+        self.batches = Batches(data.real, added, crop=params.crop, batch=params.batch, added_share=share, seed=seed)
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=params.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
         )

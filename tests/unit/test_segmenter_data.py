@@ -12,7 +12,17 @@ from flywheel.data.shards import write_shard
 from flywheel.errors import ConfigError, DataInvalid, LeakageFound
 from flywheel.paths import Paths
 from flywheel.segmenter.arms import load_training_data
-from flywheel.segmenter.dataset import NORMAL_SHARE, Batches, Pair, PairPool, aimed_crop, cut, fair_share, vary
+from flywheel.segmenter.dataset import (
+    NORMAL_SHARE,
+    Batches,
+    Completed,
+    Pair,
+    PairPool,
+    aimed_crop,
+    cut,
+    fair_share,
+    vary,
+)
 from flywheel.segmenter.paste import BORDER, PastedPairs, cut_pieces, paste, turned
 
 CLASSES = ClassTable(("stain", "hole"))
@@ -137,6 +147,21 @@ def test_draws_are_a_quarter_normal_and_even_over_classes():
     rare = np.mean([(mask == 1).any() for mask in masks]) / (1 - normal)
     assert normal == pytest.approx(NORMAL_SHARE, abs=0.06)
     assert rare == pytest.approx(0.5 * 0.5 + 0.5 / 8, abs=0.08)  # half aimed evenly, half by image
+
+
+def test_added_pairs_take_no_place_of_defect_free_crops_and_of_classes_that_they_lack():
+    real = PairPool([pair(1, (1,)), pair(2, (2,)), pair(9)])
+    added = PairPool([Pair(np.full((96, 96, 3), 7, np.uint8), np.full((96, 96), 2, np.uint8))])
+    pool = Completed(added, real)
+    rng = np.random.default_rng(2)
+    drawn = [pool.draw(64, rng) for _ in range(800)]
+    normal = np.mean([not each.mask.any() for each in drawn])
+    missing = np.mean([(each.mask == 1).any() for each in drawn]) / (1 - normal)
+    other = np.mean([(each.image == 7).all() for each in drawn]) / (1 - normal)
+    assert len(pool) == len(added)
+    assert normal == pytest.approx(NORMAL_SHARE, abs=0.06)
+    assert missing == pytest.approx(1 / 2, abs=0.07)
+    assert other == pytest.approx(1 / 2, abs=0.07)
 
 
 def test_variations_move_image_and_mask_together_and_never_turn_them():

@@ -81,6 +81,21 @@ def same_weights(one: dict, other: dict) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_the_slots_of_added_pairs_also_hold_what_these_lack():
+    """Defect-free crops, and class 1, of which no pair was added."""
+    bare = Pair(np.full((64, 64, 3), 120, np.uint8), np.zeros((64, 64), np.uint8))
+    both = [Pair(one.image, one.mask) for one in map(sample, range(4)) if one.mask is not None]
+    added = PairPool([Pair(np.full((64, 64, 3), 7, np.uint8), np.full((64, 64), 2, np.uint8))] * 4)
+    data = TrainingData.of(ClassTable(("stain", "hole")), [*both, bare], added)
+    training = Training(data, PARAMS, seed=0, config=config(data))
+    slots = training.batches.added_slots
+    masks = [each.mask for step in range(40) for each in training.batches.pairs(step)[:slots]]
+    assert slots == 2
+    assert any(not mask.any() for mask in masks)
+    assert any((mask == 1).any() for mask in masks)
+    assert any((mask == 2).all() for mask in masks)
+
+
 def test_training_overfits_two_images():
     pairs = [Pair(one.image, one.mask) for one in (sample(1), sample(2)) if one.mask is not None]
     data = TrainingData(ClassTable(("stain", "hole")), PairPool(pairs), None, "d")
