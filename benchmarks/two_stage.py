@@ -1,14 +1,15 @@
 """Two stages against the large model alone: diversity at equal KID, as the paper claims (arXiv:2310.17316, sec. 4).
 
     python benchmarks/two_stage.py -w WORKSPACE [LARGE_DIR SMALL_DIR] [--train N] [--pairs 64] [--encoder texture]
+        [--switch-steps 400,700]
 
-The same large model draws pairs alone (switch step 0) and with the small one below synthesize.switch_step, from the
-same noise and wishes. That is fair only for a large model that learnt every timestep, and another one is refused
+The same large model draws pairs alone (switch step 0) and with the small one below the switch step, from the same
+noise and wishes. That is fair only for a large model that learnt every timestep, and another one is refused
 (train_generator_large.steps_from: 0).
 
 --train N: first make WORKSPACE, unless it is there: N defect images of simulated cloth of several lots to learn from,
-64 others held back, and both generators trained on them from scratch by the product's own stages (tile 64,
---large-steps, --small-steps).
+of the tile's size (64 px), 64 others held back, and both generators trained on them from scratch by the product's own
+stages, on every timestep (--large-steps, --small-steps, --small-channels: a width a level; one level sees 34 px).
 
 KID: against held-back tiles. Diversity: mean distance within clusters of equal nearest real tile
 (measures.intra_cluster_diversity). Intervals: from random halves, the same pairs of both ways. Prints a table in
@@ -25,6 +26,7 @@ from yardstick import CONFIDENCE, RESAMPLES, Figures, Yardstick, add_arguments
 
 from flywheel.data.fabric import draw_sample, write_folder
 from flywheel.defect_gen.measures import intra_cluster_diversity, memorisation
+from flywheel.defect_gen.schedule import STEPS
 from flywheel.defect_gen.tune_switch import defect_tiles
 from flywheel.errors import ConfigError
 from flywheel.files import write_text
@@ -35,26 +37,28 @@ from flywheel.progress import progress
 from flywheel.stages import run_stage
 from flywheel.workspace import changed_params, preset_params
 
-TILE, SIDE = 64, 96  # px
+TILE = 64  # px
 HELD_BACK = 64  # images
 LOTS = 4
 VALIDATION = 10_000  # index of the first held-back image: rolls of their own
 
 
-def make_workspace(root: Path, images: int, large_steps: int, small_steps: int) -> None:
-    """A workspace with both generators trained on `images` simulated defect images; finished stages stay."""
-    paths = Paths(root)
+def make_workspace(root: Path, arguments: argparse.Namespace) -> None:
+    """A workspace with both generators trained on some simulated defect images; finished stages stay."""
+    paths, images = Paths(root), arguments.train
+    large, small = {"steps": arguments.large_steps, "steps_from": 0}, {"steps": arguments.small_steps}
+    small |= {"channels": arguments.small_channels, "steps_below": STEPS}
     if not paths.params.exists():
         changes = {
-            "train_generator_large": {"tile": TILE, "steps_from": 0, "steps": large_steps, "start": "scratch"},
-            "train_generator_small": {"tile": TILE, "crop": TILE // 2, "steps": small_steps, "start": "scratch"},
+            "train_generator_large": {"tile": TILE, "start": "scratch", **large},
+            "train_generator_small": {"tile": TILE, "crop": TILE, "start": "scratch", **small},
             "synthesize": {"batch": 16},
         }
         write_text(paths.params, changed_params(preset_params("demo")[0], changes))
     params = load_params(paths.params)
     if not (paths.generation / "manifest.parquet").exists():
         numbers = [*range(images), *range(VALIDATION, VALIDATION + HELD_BACK)]
-        drawn = [draw_sample(0, number, lot=number % LOTS, size=(SIDE, SIDE), defect_rate=1.0) for number in numbers]
+        drawn = [draw_sample(0, number, lot=number % LOTS, size=(TILE, TILE), defect_rate=1.0) for number in numbers]
         splits = {sample.id: "train" if place < images else "val" for place, sample in enumerate(drawn)}
         write_folder(root / "cloth", drawn, splits=splits)
         ingest(str(root / "cloth"), paths, params, product="cloth", format="index-mask")
@@ -112,10 +116,15 @@ def verdict(alone: Way, both: Way, gain: tuple[float, float]) -> str:
         quality, claim = "two stages have the lower KID", "holds" if sign == "higher" else "cannot be judged"
     else:
         quality, claim = "two stages have the higher KID", "cannot be judged"
+    more = both.diversity / alone.diversity - 1
     return (
-        f"Diversity of two stages against large only: {both.diversity / alone.diversity - 1:+.0%} "
+        f"Switch step {both.switch_step}: diversity of two stages against large only: {more:+.0%} "
         f"[{gain[0]:+.0%}, {gain[1]:+.0%}], {sign}; {quality}. More diversity at no worse KID: {claim} here."
     )
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -124,9 +133,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--train", type=int, default=0, metavar="N", help="make the workspace from N simulated images")
     parser.add_argument("--large-steps", type=int, default=400)
     parser.add_argument("--small-steps", type=int, default=600)
+    parser.add_argument("--small-channels", type=_numbers, default=[64], metavar="N,N")
+    parser.add_argument("--switch-steps", type=_numbers, help="default: the workspace's synthesize.switch_step")
     arguments = parser.parse_args(words)
     if arguments.train:
-        make_workspace(arguments.workspace, arguments.train, arguments.large_steps, arguments.small_steps)
+        make_workspace(arguments.workspace, arguments)
     yard = Yardstick(arguments)
     first = yard.painter.large.config.steps_from
     if first > 0:
@@ -134,14 +145,16 @@ def main(words: Sequence[str] | None = None) -> None:
             f"the large generator learnt timesteps from {first} up, so alone it would draw with steps that it never "
             f"saw; train one with train_generator_large.steps_from: 0"
         )
-    alone, both = Way(yard, "large only", 0), Way(yard, "two stages", yard.params.switch_step)
+    alone = Way(yard, "large only", 0)
+    both = [Way(yard, "two stages", step) for step in arguments.switch_steps or [yard.params.switch_step]]
     real = yard.painter.real
     tiles, groups = defect_tiles(real.images, real.masks, yard.side, arguments.tiles, seed=arguments.seed)
     train = yard.encoder.features(tiles)
     print("| way | switch step | KID [95 %] | precision | recall | diversity | copies |\n|---|---|---|---|---|---|---|")
-    for way in (alone, both):
+    for way in (alone, *both):
         print(way.row(memorisation(train, way.features, groups=groups)))
-    print(f"\n{verdict(alone, both, gain_interval(yard.real[0], alone, both, arguments.seed))}")
+    for way in both:
+        print(f"\n{verdict(alone, way, gain_interval(yard.real[0], alone, way, arguments.seed))}")
     setting = f"{yard.params.network_calls} calls, guidance {yard.params.guidance:g}"
     print(f"{len(alone.features)} pairs each, {setting}, learnt from {len(real.images)} images. {yard.footnote()}")
     print("Copies: share nearer to a training tile than nearly all training tiles are to those of other images.")
