@@ -144,6 +144,7 @@ class TrainSegmenter(Section):
     batch: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
     added_share: float = Field(ge=0, le=1)
+    added_until: float = Field(gt=0, le=1)
 
 
 class TrainInspector(Section):

@@ -164,18 +164,28 @@ class Batches:
     """The batch of every step: its first slots from the added pairs, the others from the real ones."""
 
     def __init__(
-        self, real: CropSource, added: CropSource | None, *, crop: int, batch: int, added_share: float, seed: int
+        self,
+        real: CropSource,
+        added: CropSource | None,
+        *,
+        crop: int,
+        batch: int,
+        added_share: float,
+        seed: int,
+        until: int | None = None,
     ) -> None:
-        self.real, self.added = real, added
+        """until: the first step that sees real pairs alone; None: none does."""
+        self.real, self.added, self.until = real, added, until
         self.crop, self.batch, self.seed = crop, batch, seed
         self.added_slots = round(batch * added_share) if added is not None and len(added) else 0
 
     def pairs(self, step: int) -> list[Pair]:
         """The varied crops of one step."""
         pairs = []
+        slots = self.added_slots if self.until is None or step < self.until else 0
         for slot in range(self.batch):
             generator = np.random.default_rng([self.seed, step, slot])
-            source = self.added if self.added is not None and slot < self.added_slots else self.real
+            source = self.added if self.added is not None and slot < slots else self.real
             pairs.append(vary(source.draw(self.crop, generator), generator))
         return pairs
 

@@ -68,7 +68,16 @@ class Training:
         self.weights = torch.from_numpy(class_weights(data.pixels())).to(self.device)
         share = fair_share(params.added_share, data.added_count, len(data.real.defects))
         added = Completed(data.added, data.real) if data.added is not None and len(data.added) else None
-        self.batches = Batches(data.real, added, crop=params.crop, batch=params.batch, added_share=share, seed=seed)
+        self.added_steps = round(params.added_until * params.steps)
+        self.batches = Batches(
+            data.real,
+            added,
+            crop=params.crop,
+            batch=params.batch,
+            added_share=share,
+            seed=seed,
+            until=self.added_steps,
+        )
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=params.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
         )
@@ -221,7 +230,7 @@ def train_segmenter(paths: Paths, params: TrainSegmenter, *, arm: str, seed: int
             "steps": training.step,
             "started_from": training.started_from,
         }
-        draws = training.batches.added_slots * training.step
+        draws = training.batches.added_slots * training.added_steps
     shutil.rmtree(paths.checkpoint(_stage(arm)), ignore_errors=True)
     return {
         "arm": arm,

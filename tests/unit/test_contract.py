@@ -59,6 +59,7 @@ def test_the_inspector_is_stale_when_anything_of_its_network_changes() -> None:
         "arms",
         "seeds",
         "added_share",
+        "added_until",
     }
 
 

@@ -38,6 +38,7 @@ PARAMS = TrainSegmenter(
     batch=4,
     learning_rate=0.003,
     added_share=0.5,
+    added_until=1.0,
 )
 
 
@@ -79,6 +80,23 @@ def config(data: TrainingData) -> SegmenterConfig:
 
 def same_weights(one: dict, other: dict) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_last_steps_and_the_statistics_see_real_pairs_alone():
+    """As the training of the real images alone sees them."""
+    real = [Pair(one.image, one.mask) for one in map(sample, range(4)) if one.mask is not None]
+    added = PairPool([Pair(np.full((64, 64, 3), 7, np.uint8), np.full((64, 64), 2, np.uint8))] * 4)
+    params = PARAMS.model_copy(update={"steps": 10, "added_until": 0.7})
+    several, plain = (
+        Training(data, params, seed=0, config=config(data)).batches
+        for data in (TrainingData.of(ClassTable(("stain", "hole")), real, more) for more in (added, None))
+    )
+    for step in range(12):  # `settle` takes batches past the last step
+        shared = [
+            np.array_equal(one.image, other.image)
+            for one, other in zip(several.pairs(step), plain.pairs(step), strict=True)
+        ]
+        assert shared == ([False, False, True, True] if step < 7 else [True] * 4)
 
 
 def test_the_slots_of_added_pairs_also_hold_what_these_lack():
