@@ -1,6 +1,7 @@
 """Starting from other weights: the base, the last generation, products with other classes."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -115,15 +116,18 @@ def test_a_pretrained_checkpoint_is_a_start_for_any_product(tmp_path: Path) -> N
     assert target(torch.zeros(1, 5, 32, 32), torch.tensor([10]), None).isfinite().all()
 
 
-def test_the_shipped_base_fits_the_presets_and_stays_small() -> None:
-    for preset in ("cpu", "demo"):
-        params = preset_params(preset)[1].train_generator_small
-        wanted = DenoiserConfig(
-            kind="small", classes=("a",), tile=params.tile, patch=params.patch, channels=params.channels,
-            steps_from=0, steps_below=params.steps_below, prediction=params.prediction,
-        )  # fmt: skip
-        found = load_start(start_folder("small", Path("nowhere"), "base"), wanted)
-        assert found is not None
-        assert found.config.steps_below >= params.steps_below
-    for file in BASE.rglob("model.safetensors"):
-        assert file.stat().st_size <= 12 * 2**20
+@pytest.mark.parametrize("preset", ["cpu", "demo"])
+@pytest.mark.parametrize("kind", ["large", "small"])
+def test_the_shipped_bases_fit_the_presets_and_stay_small(kind: Literal["large", "small"], preset: str) -> None:
+    params = preset_params(preset)[1]
+    section = params.train_generator_large if kind == "large" else params.train_generator_small
+    first, below = getattr(section, "steps_from", 0), getattr(section, "steps_below", 1000)
+    wanted = DenoiserConfig(
+        kind=kind, classes=("a",), tile=section.tile, patch=section.patch, channels=section.channels,
+        steps_from=first, steps_below=below, prediction=section.prediction,
+    )  # fmt: skip
+    found = load_start(start_folder(kind, Path("nowhere"), "base"), wanted)
+    assert found is not None
+    assert found.config.steps_from <= first
+    assert found.config.steps_below >= below
+    assert (BASE / kind / "model.safetensors").stat().st_size <= 12 * 2**20
