@@ -5,7 +5,8 @@
 
 DATA is an index-mask folder (docs/ingest.md). `shots` images a class are taken for training, from groups drawn by seed;
 no other image of those groups is used, and the rest is the test set. A workspace is made in scratch/gain/NAME and the
-product's own stages run in it, so what is measured is what users get. A run that was killed goes on where it stopped.
+product's own stages run in it, so what is measured is what users get. A run that was killed goes on where it stopped;
+another split needs another name.
 --leave: draw no pairs for this class, as a weight of 0 in the last turn's feedback would have it.
 Classes shown by fewer than `least` test images are left out of the mean: one image is no measurement.
 """
@@ -21,7 +22,7 @@ import pandas as pd
 import yaml
 
 from flywheel.data.classes import ClassTable
-from flywheel.files import read_json, sha256, write_json
+from flywheel.files import read_json, sha256, write_json, write_text
 from flywheel.ingest.ingest import ingest
 from flywheel.judge.bootstrap import bootstrap_ious, interval
 from flywheel.judge.confusion import class_iou, counts, mean_iou
@@ -29,10 +30,11 @@ from flywheel.judge.evaluate import PER_IMAGE
 from flywheel.params import Params
 from flywheel.paths import Paths
 from flywheel.stages import report_name, run_stage, stage_names
-from flywheel.workspace import MARKER, Workspace, init_workspace
+from flywheel.workspace import MARKER, Workspace, init_workspace, preset_params
 
 GENERATOR_FREE = ("build_generation", "evaluate")
 FREE_ARMS = tuple(f"train_segmenter@{arm}" for arm in ("real_only", "copy_paste", "perlin"))
+NETWORK = {"architecture", "encoder", "encoder_weights", "encoder_depth", "decoder_channels", "start"}
 ROOT = Path(__file__).parents[1] / "scratch" / "gain"
 
 
@@ -69,7 +71,11 @@ def few_shot(table: pd.DataFrame, *, shots: int, normals: int, test: int, seed: 
 
 def make_workspace(arguments: argparse.Namespace) -> Workspace:
     root = ROOT / arguments.name
+    split = {key: getattr(arguments, key) for key in ("shots", "normals", "test", "split_seed")}
+    split["data"] = str(arguments.data.resolve())
     if (root / "ready.json").exists():
+        if (made := read_json(root / "ready.json")["split"]) != split:
+            raise SystemExit(f"{root} was made with {made}, now {split} is asked for; give another --name")
         return Workspace.open(root / "workspace")
     shutil.rmtree(root, ignore_errors=True)
     data = root / "data"
@@ -87,7 +93,7 @@ def make_workspace(arguments: argparse.Namespace) -> Workspace:
     assert (workspace.root / MARKER).exists()
     report = ingest(str(data), workspace.paths, workspace.params(), product=arguments.name, format="index-mask")
     assert not report.as_dict()["rejected"], report.as_dict()["rejected"][:3]
-    write_json(root / "ready.json", {"train": int((chosen["split"] == "train").sum())})
+    write_json(root / "ready.json", {"train": int((chosen["split"] == "train").sum()), "split": split})
     return workspace
 
 
@@ -114,9 +120,11 @@ def run(workspace: Workspace, params: Params) -> dict[str, float]:
         section = params.model_dump(mode="json").get(stage.partition("@")[0], {})
         section.pop("arms", None)  # an arm does not depend on which others there are
         if stage == "synthesize":
-            section["feedback"] = read_json(paths.feedback)
+            section |= {"feedback": read_json(paths.feedback), "curate": params.curate.model_dump(mode="json")}
+        if stage == "train_inspector":
+            section["network"] = params.train_segmenter.model_dump(mode="json", include=NETWORK)
         if stage == "evaluate":
-            section = {name: entry["text"] for name, entry in done.items() if name != "evaluate"}
+            section["after"] = {name: entry["text"] for name, entry in done.items() if name != "evaluate"}
         chain = stage not in GENERATOR_FREE and stage not in FREE_ARMS  # its inputs are what ran before it
         mark = sha256(json.dumps([text if chain else "", stage, section], sort_keys=True).encode())
         text = mark if chain else text
@@ -203,6 +211,7 @@ def main() -> None:
     changes = {"train_segmenter": {"arms": ["real_only", "copy_paste", "perlin", "defect_gen"]}}
     for section, values in overrides(arguments.set).items():
         changes[section] = changes.get(section, {}) | values
+    write_text(workspace.paths.params, preset_params("cpu")[0])  # not what an earlier run set
     workspace.change_params(changes)
     write_json(
         workspace.paths.feedback, {"class_weights": dict.fromkeys(arguments.leave, 0.0)} if arguments.leave else {}

@@ -76,7 +76,8 @@ class Way:
 
     def __init__(self, yard: Yardstick, name: str, switch_step: int) -> None:
         blocks = yard.wishes(yard.params.batch, yard.arguments.pairs)
-        setting = yard.params.model_copy(update={"switch_step": switch_step})
+        # guidance acts on the large model's calls alone: other than 1, it would set the ways apart by itself
+        setting = yard.params.model_copy(update={"switch_step": switch_step, "guidance": yard.arguments.guidance})
         drawing = draw_blocks(
             yard.folder("two_stage", f"u{switch_step}"),
             f"calls-{setting.network_calls}-g{setting.guidance:g}",
@@ -134,6 +135,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--large-steps", type=int, default=400)
     parser.add_argument("--small-steps", type=int, default=600)
     parser.add_argument("--small-channels", type=_numbers, default=[64], metavar="N,N")
+    parser.add_argument("--guidance", type=float, default=1.0, help="of the large model; 1: none, for both ways alike")
     parser.add_argument("--switch-steps", type=_numbers, help="default: the workspace's synthesize.switch_step")
     arguments = parser.parse_args(words)
     if arguments.train:
@@ -155,7 +157,7 @@ def main(words: Sequence[str] | None = None) -> None:
         print(way.row(memorisation(train, way.features, groups=groups)))
     for way in both:
         print(f"\n{verdict(alone, way, gain_interval(yard.real[0], alone, way, arguments.seed))}")
-    setting = f"{yard.params.network_calls} calls, guidance {yard.params.guidance:g}"
+    setting = f"{yard.params.network_calls} calls, guidance {arguments.guidance:g}"
     print(f"{len(alone.features)} pairs each, {setting}, learnt from {len(real.images)} images. {yard.footnote()}")
     print("Copies: share nearer to a training tile than nearly all training tiles are to those of other images.")
 

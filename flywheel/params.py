@@ -130,6 +130,12 @@ ARMS = ("real_only", "copy_paste", "perlin", "defect_gen")
 FREE_ARMS = ("copy_paste", "perlin")  # what they add costs no generator
 
 
+def check_crop(crop: int, depth: int) -> None:
+    """Raise ValueError for a crop that the segmenter's encoder cannot halve `depth` times."""
+    if crop % 2**depth:
+        raise ValueError(f"crop {crop} must be a multiple of {2**depth} px, since the encoder halves it {depth} times")
+
+
 class TrainSegmenter(Section):
     architecture: str
     encoder: str
@@ -145,6 +151,11 @@ class TrainSegmenter(Section):
     learning_rate: float = Field(gt=0)
     added_share: float = Field(ge=0, le=1)
     added_until: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "TrainSegmenter":
+        check_crop(self.crop, self.encoder_depth)
+        return self
 
 
 class TrainInspector(Section):
@@ -193,6 +204,14 @@ class Params(Section):
     publish: Publish
 
     @model_validator(mode="after")
+    def _inspector_fits_the_segmenter(self) -> "Params":
+        try:
+            check_crop(self.train_inspector.crop, self.train_segmenter.encoder_depth)
+        except ValueError as err:
+            raise ValueError(f"train_inspector.{err}") from err
+        return self
+
+    @model_validator(mode="after")
     def _generators_fit_together(self) -> "Params":
         if self.train_generator_large.tile != self.train_generator_small.tile:
             raise ValueError(
@@ -206,9 +225,9 @@ class Params(Section):
                 f"train_generator_large.steps_from {first} and train_generator_small.steps_below {below}, "
                 f"the timesteps that the two models learn"
             )
-        if self.synthesize.finish_step > below:
+        if self.synthesize.finish_step >= below:
             raise ValueError(
-                f"synthesize.finish_step {self.synthesize.finish_step} must not be above "
+                f"synthesize.finish_step {self.synthesize.finish_step} must be below "
                 f"train_generator_small.steps_below {below}, the timesteps that the small model learns"
             )
         return self

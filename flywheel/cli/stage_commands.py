@@ -43,10 +43,11 @@ def synthesize_or_stage(
             raise ConfigError("--classes, --background, --mask and --size draw pairs on demand; add --out DIR")
         _run("synthesize")
         return
-    from flywheel.defect_gen.on_demand import draw_on_demand, read_backgrounds, read_mask, write_pairs
+    from flywheel.defect_gen.on_demand import draw_on_demand, read_backgrounds, read_mask, refuse_occupied, write_pairs
     from flywheel.workspace import Workspace
 
     ws = Workspace.open(workspace)
+    refuse_occupied(out)  # before the drawing, which takes a while
     drawn, table = draw_on_demand(
         ws.paths,
         ws.params().synthesize,
@@ -58,7 +59,11 @@ def synthesize_or_stage(
         seed=seed,
     )
     result = write_pairs(out, drawn, table)
-    print_json(result) if as_json else console.print(f"Wrote {result['pairs']} pairs to [bold]{out}[/]")
+    if as_json:
+        print_json(result)
+        return
+    empty = f"; {result['empty']} of them show no defect" if result["empty"] else ""
+    console.print(f"Wrote {result['pairs']} pairs to [bold]{out}[/]{empty}")
 
 
 def _command(stage: str) -> Callable[..., None]:

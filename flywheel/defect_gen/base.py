@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from flywheel.defect_gen.encoding import RGB, PatchBasis
 from flywheel.defect_gen.model_folder import CONFIG, load_denoiser, read_config
@@ -75,7 +74,6 @@ def carry_over(source: Denoiser, target: Denoiser) -> None:
     numbers = torch.cat([torch.arange(group * area, (group + 1) * area) for group in groups])
     wishes = torch.tensor([*origins, len(source.config.classes)])  # the last input says "not told"
     state = source.state_dict()
-    taken: dict[str, Tensor] = {}
     for name, parameter in target.named_parameters():
         value = state[name]
         if name == "unet.conv_in.weight":
@@ -84,5 +82,4 @@ def carry_over(source: Denoiser, target: Denoiser) -> None:
             value = value[numbers]
         elif name == "wanted.weight":
             value = value[:, wishes]
-        taken[name] = value
         parameter.copy_(value)

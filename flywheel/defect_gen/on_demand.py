@@ -41,9 +41,12 @@ def read_backgrounds(folder: Path) -> dict[str, np.ndarray]:
 
 def read_mask(path: Path, classes: ClassTable) -> np.ndarray:
     """An index mask, (H, W) uint8. Raises DataInvalid or MaskInvalid when it is none, or shows no defect."""
-    if not path.exists():
+    if not path.is_file():
         raise DataInvalid(f"{path}: no such file; give an 8-bit PNG of class indices")
-    mask = decode_png(path.read_bytes())
+    try:
+        mask = decode_png(path.read_bytes())
+    except (DataInvalid, cv2.error) as err:
+        raise DataInvalid(f"{path}: not a readable PNG; save it again as an 8-bit PNG of class indices") from err
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise DataInvalid(f"{path}: {mask.shape} {mask.dtype}, expected one channel of 8-bit class indices")
     check_mask(mask, mask.shape, len(classes), str(path))
@@ -68,7 +71,8 @@ def draw_on_demand(
     classes: names wanted in every pair; without any, the classes take turns. backgrounds: defect-free pictures by name
     that the defects are drawn into, in place of the training images; a pair is as large as its picture. mask: (H, W)
     class indices that every pair shows exactly, its size the pair's. size: px, side of the other pairs, by default the
-    generators' tile. Raises ConfigError for options that exclude each other or do not fit.
+    generators' tile. Raises ConfigError for options that exclude each other or do not fit, and for classes that no
+    product of the training images shows; MaskInvalid for a mask with a class that the generators do not know.
     """
     if count < 1:
         raise ConfigError(f"--count {count}: at least 1 pair must be asked for")
@@ -82,13 +86,14 @@ def draw_on_demand(
     if size is not None and size < tile:
         raise ConfigError(f"--size {size} is below {tile} px, the generators' tile; leave --size away or enlarge it")
     table = ClassTable(painter.classes)
-    known = [table.index(name) for name in classes]
+    if mask is not None:
+        check_mask(mask, mask.shape, len(table), "--mask for these generators")
+        turns = []
+    else:  # on given pictures defects of all products serve
+        products = painter.real.products if backgrounds is None else [""] * len(painter.real.masks)
+        turns = drawable(painter.real.masks, products, table, sorted(table.index(name) for name in classes))
     if mask is None and backgrounds is None:
-        products = list(dict.fromkeys(painter.real.products))
-        wishes = [
-            Wish(slot, tuple(sorted(known)) or (1 + slot % len(table),), products[slot % len(products)]).tried(seed, 0)
-            for slot in range(count)
-        ]
+        wishes = [Wish(slot, *turns[slot % len(turns)]).tried(seed, 0) for slot in range(count)]
         if size is not None and size != tile:
             return _draw_large(painter, wishes, size, params), table
         blocks = [wishes[at : at + params.batch] for at in range(0, count, params.batch)]
@@ -98,9 +103,32 @@ def draw_on_demand(
     drawn = []
     for slot in progress(range(count), "pairs", total=count):
         rng = np.random.default_rng([seed, slot])
-        layout = source.draw(known or [1 + slot % len(table)], rng) if mask is None else source.fill(mask, rng)
+        if mask is not None:
+            layout = source.fill(mask, rng)
+        else:
+            way = "warped" if params.layout == "drawn" else params.layout  # on a given picture nothing comes from noise
+            layout = source.draw(turns[slot % len(turns)][0], rng, way=way)
         drawn.append(_finished(painter, layout, int(rng.integers(2**62)), params))
     return drawn, table
+
+
+def drawable(
+    masks: Sequence[np.ndarray], products: Sequence[str], table: ClassTable, wanted: Sequence[int]
+) -> list[tuple[tuple[int, ...], str]]:
+    """What pairs take turns to show: (class indices, product), such that training images of the product show them all.
+
+    masks, products: of the training images. wanted: class indices that every pair shows; none: each class by itself.
+    Raises ConfigError when no product shows all of them.
+    """
+    shown: dict[str, set[int]] = {product: set() for product in products}
+    for mask, product in zip(masks, products, strict=True):
+        shown[product] |= set(np.unique(mask).tolist())
+    choices = [tuple(wanted)] if wanted else [(index,) for index in range(1, len(table) + 1)]
+    turns = [(choice, product) for choice in choices for product, found in shown.items() if found.issuperset(choice)]
+    if not turns:
+        asked = ", ".join(table.name(index) for index in wanted) or "any class"
+        raise ConfigError(f"no product's training images show {asked}; label some, or ask for other --classes")
+    return turns
 
 
 def _draw_large(painter: Painter, wishes: Sequence[Wish], side: int, params: Synthesize) -> list[Drawn]:
@@ -123,13 +151,18 @@ def _finished(painter: Painter, layout: Layout, seed: int, params: Synthesize) -
     return Drawn(image, layout.pair.mask, layout.parents, {"seed": seed})
 
 
+def refuse_occupied(out: Path) -> None:
+    """Raise ConfigError when `out` holds an index.csv already."""
+    if (out / "index.csv").exists():
+        raise ConfigError(f"--out {out}: holds pairs already; choose a new folder")
+
+
 def write_pairs(out: Path, drawn: Sequence[Drawn], classes: ClassTable) -> dict:
     """Write pairs as an index-mask folder (docs/ingest.md) with parents and scores; index.csv is written last.
 
     Raises ConfigError when `out` holds an index.csv already.
     """
-    if (out / "index.csv").exists():
-        raise ConfigError(f"--out {out}: holds pairs already; choose a new folder")
+    refuse_occupied(out)
     rows = []
     for pair in drawn:
         name = pixel_id(pair.image)

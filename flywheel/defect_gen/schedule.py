@@ -54,7 +54,10 @@ def loss_weight(t: Tensor, std: Tensor) -> Tensor:
 
 
 def solver_steps(calls: int, steps: int = STEPS) -> list[int]:
-    """Timesteps of the network calls, falling from steps - 1 to LAST_STEP, evenly spaced and distinct."""
+    """Timesteps of the network calls, falling from steps - 1 to LAST_STEP, evenly spaced and distinct: fewer than
+    `calls` when there are not as many timesteps.
+    """
     if calls == 1:
         return [steps - 1]
-    return [round(float(value)) for value in torch.linspace(steps - 1, LAST_STEP, calls, dtype=torch.float64)]
+    even = torch.linspace(steps - 1, LAST_STEP, calls, dtype=torch.float64)
+    return list(dict.fromkeys(round(float(value)) for value in even))

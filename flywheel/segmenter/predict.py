@@ -28,10 +28,11 @@ def predict_source(source: str, model: Path, out: Path, *, max_pixels: int) -> d
     """Predict every image below `source` (a folder or s3:// address) with the segmenter in the folder `model`.
 
     Writes out/masks/NAME.png (8-bit class indices), out/overlays/NAME.png and out/predictions.csv with the columns
-    file, verdict (defect, ok or unreadable), classes (names joined by "|"), defect_percent, largest_region (px),
-    confidence (mean probability of the defect pixels' classes, in an image without any of the background), and for each
-    class CLASS_px and CLASS_percent, then reason. NAME is the file's name with its folders; an image is called
-    defective by the judge's rule. A file that cannot be read is listed with its reason, and the rest goes on.
+    file, verdict (defect, ok or unreadable), classes (names joined by "|"), total_percent (of all classes),
+    largest_region (px), confidence (mean probability of the defect pixels' classes, in an image without any of the
+    background), and for each class CLASS_px and CLASS_percent, then reason. NAME is the file's name with its folders;
+    an image is called defective by the judge's rule. A file that cannot be read is listed with its reason, and the rest
+    goes on.
     Returns counts, rejected [{file, reason}] and the table's path.
     Raises IngestError for a source without images, ModelError for a damaged model.
     """
@@ -77,7 +78,7 @@ def describe(probabilities: np.ndarray, mask: np.ndarray, classes: ClassTable) -
     row: dict[str, Any] = {
         "verdict": DEFECT if called_defective(mask) else OK,
         "classes": "|".join(classes.name(index) for index in found),
-        "defect_percent": round(100 * float(defect.mean()), 4),
+        "total_percent": round(100 * float(defect.mean()), 4),
         "largest_region": largest_region(mask),
         "confidence": round(float(best[defect].mean() if defect.any() else best.mean()), 4),
     }
@@ -101,7 +102,7 @@ def output_names(names: list[str]) -> list[str]:
 
 
 def _table(rows: list[dict[str, Any]], classes: ClassTable) -> str:
-    columns = ["file", "verdict", "classes", "defect_percent", "largest_region", "confidence"]
+    columns = ["file", "verdict", "classes", "total_percent", "largest_region", "confidence"]
     columns += [f"{name}_{unit}" for name in classes.names for unit in ("px", "percent")]
     text = io.StringIO()
     writer = csv.DictWriter(text, [*columns, "reason"], restval="", lineterminator="\n")

@@ -7,7 +7,8 @@ On a CPU the resumed run gives the same bits as an uninterrupted one.
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,20 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         images, masks = self.batches.tensors(self.step, self.device)
-        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if self.device.type == "cuda" else []):
-            # for dropout, in the architectures that have it
-            torch.manual_seed((self.seed * SEED_STRIDE + self.step) % LARGEST_SEED)
+        with self._seeded(self.step):
             loss = segmentation_loss(self._logits(images), masks, self.weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         self.optimizer.step()
         self.history.append([*torch.stack(loss).detach().tolist(), rate])
         self.step += 1
+
+    @contextmanager
+    def _seeded(self, step: int) -> Iterator[None]:
+        """Dropout, in the architectures that have it, follows seed and step alone."""
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if self.device.type == "cuda" else []):
+            torch.manual_seed((self.seed * SEED_STRIDE + step) % LARGEST_SEED)
+            yield
 
     def _logits(self, images: Tensor) -> Tensor:
         """(N, K + 1, H, W) float32."""
@@ -119,7 +125,8 @@ class Training:
             norm.momentum = None  # a plain mean over the batches
         with torch.no_grad():
             for step in range(self.params.steps, self.params.steps + SETTLE_BATCHES):
-                self._logits(self.batches.tensors(step, self.device)[0])
+                with self._seeded(step):
+                    self._logits(self.batches.tensors(step, self.device)[0])
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
 

@@ -7,7 +7,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from flywheel.defect_gen.sampler import DenoiserCall, guided, sample_switched
+from flywheel.defect_gen.sampler import DenoiserCall, guided, integrate, sample_switched
 from flywheel.defect_gen.schedule import STEPS, add_noise, alpha_sigma, alphas_cumprod, loss_weight, solver_steps
 from flywheel.errors import ConfigError
 
@@ -185,3 +185,13 @@ def test_guidance_steers_the_large_model_alone() -> None:
         guidance=2.0,
     )
     assert sizes == {"large": {4}, "small": {2}}
+
+
+@pytest.mark.parametrize(("calls", "steps"), [(24, 31), (40, 51), (50, 1000), (1, 11)])
+def test_solver_steps_fall_and_never_repeat(calls: int, steps: int) -> None:
+    found = solver_steps(calls, steps)
+    assert found[0] == steps - 1
+    assert found == sorted(set(found), reverse=True)
+    assert len(found) == min(calls, len(found))
+    x0 = integrate(torch.ones(1, 1, 2, 2), found, lambda x, t, step: x * 0.5)
+    assert torch.isfinite(x0).all()

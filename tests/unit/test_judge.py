@@ -211,3 +211,10 @@ def test_confusion_picture_is_a_png_and_depends_on_the_matrix_alone() -> None:
     assert first == confusion_picture(matrix * 10, names, "test")
     assert first != confusion_picture(np.diag([90, 10, 1]), names, "test")
     assert cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR).shape[2] == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_confusion_picture_writes_chinese_names() -> None:
+    matrix = np.array([[90, 5, 5], [2, 8, 0], [0, 4, 4]])
+    pictures = {confusion_picture(matrix, ["background", "断纱", name], "test") for name in ("污渍", "色差")}
+    assert len(pictures) == 2

@@ -1,13 +1,15 @@
 """Pairs on demand: on the user's own pictures, under the user's own mask."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from flywheel.cli.stage_commands import synthesize_or_stage
 from flywheel.data.sample import decode_png, encode_png
 from flywheel.defect_gen.background import drawing_weight
-from flywheel.defect_gen.on_demand import draw_on_demand, read_backgrounds, read_mask, write_pairs
+from flywheel.defect_gen.on_demand import draw_on_demand, drawable, read_backgrounds, read_mask, write_pairs
 from flywheel.errors import ConfigError, DataInvalid, MaskInvalid
 from flywheel.ingest.ingest import ingest
 from flywheel.paths import Paths
@@ -94,3 +96,40 @@ def test_wrong_requests_say_what_is_wrong(paths: Paths, tmp_path: Path) -> None:
     with pytest.raises(DataInvalid, match=r"torn\.jpg: not a readable picture"):
         read_backgrounds(tmp_path)
     assert decode_png((tmp_path / "nine.png").read_bytes())[3, 3] == 9
+
+
+def test_a_file_that_is_no_mask_is_told_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_bytes(b"words")
+    for name in ("empty.png", "text.png"):
+        with pytest.raises(DataInvalid, match=rf"{name}: not a readable PNG"):
+            read_mask(tmp_path / name, CLASSES)
+    with pytest.raises(DataInvalid, match="no such file"):
+        read_mask(tmp_path, CLASSES)
+
+
+def test_a_mask_with_a_class_that_the_generators_never_learnt_is_refused(paths: Paths) -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:20, 10:20] = 3  # in the workspace's class table since yesterday, say
+    with pytest.raises(MaskInvalid, match=r"class index 3, expected 0\.\.2"):
+        draw_on_demand(paths, WARPED, count=1, mask=mask)
+
+
+def test_pairs_take_turns_over_what_each_product_shows() -> None:
+    stain, hole, clean = (np.full((4, 4), index, np.uint8) for index in (1, 2, 0))
+    masks, products = [stain, hole, hole, clean], ["a", "a", "b", "c"]
+    assert drawable(masks, products, CLASSES, ()) == [((1,), "a"), ((2,), "a"), ((2,), "b")]
+    assert drawable(masks, products, CLASSES, (1, 2)) == [((1, 2), "a")]
+    with pytest.raises(ConfigError, match="no product's training images show stain; label some"):
+        drawable(masks[2:], products[2:], CLASSES, (1,))
+
+
+def test_an_occupied_folder_is_refused_before_anything_is_drawn(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "index.csv").write_text("id\n")
+    workspace = SimpleNamespace(paths=paths, params=lambda: preset_params("cpu")[1])
+    monkeypatch.setattr("flywheel.workspace.Workspace.open", lambda root: workspace)
+    monkeypatch.setattr("flywheel.defect_gen.on_demand.draw_on_demand", lambda *args, **kwargs: pytest.fail("drawn"))
+    with pytest.raises(ConfigError, match="holds pairs already"):
+        synthesize_or_stage(paths.root, out=tmp_path)

@@ -1,5 +1,8 @@
 """Prediction on a folder: every file is accounted for, and the table agrees with the masks."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,7 +58,7 @@ def test_a_row_by_hand():
     assert row == {
         "verdict": "defect",
         "classes": "stain|hole",
-        "defect_percent": 7.5,
+        "total_percent": 7.5,
         "largest_region": 14,
         "confidence": 0.8,
         "stain_px": 14,
@@ -71,3 +74,16 @@ def test_output_names_never_meet():
     assert stems[0] == "a"
     assert stems[2] == "x__a"
     assert len({stem.casefold() for stem in stems}) == len(names)
+
+
+def test_a_class_called_defect_keeps_its_own_column(tmp_path):
+    config = dataclasses.replace(CONFIG, classes=("defect", "stain"))
+    save_segmenter(tmp_path / "model", config.build(seed=2), config)
+    write_bytes(tmp_path / "in" / "a.png", encode_png(np.zeros((32, 32, 3), np.uint8)))
+    result = predict_source(str(tmp_path / "in"), tmp_path / "model", tmp_path / "out", max_pixels=10**6)
+    header = Path(result["table"]).read_text().splitlines()[0].split(",")
+    assert len(set(header)) == len(header)
+    probabilities = np.zeros((3, 10, 10), np.float32)
+    mask = np.repeat(np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 2], np.uint8)[:, None], 10, 1)
+    row = describe(probabilities, mask, ClassTable(config.classes))
+    assert (row["total_percent"], row["defect_percent"], row["stain_percent"]) == (70.0, 20.0, 50.0)

@@ -251,3 +251,18 @@ def test_the_learning_rate_rises_then_falls_to_a_hundredth():
     assert max(factors) == 1
     assert factors[-1] == pytest.approx(0.01, abs=0.001)
     assert np.all(np.diff(factors[10:]) < 0)
+
+
+def test_dropout_follows_the_seed_alone():
+    """DeepLabV3's head drops out channels, also while the statistics are measured at the end."""
+    pairs = [Pair(one.image, one.mask) for one in (sample(seed) for seed in range(3))]
+    params = PARAMS.model_copy(update={"architecture": "DeepLabV3Plus", "steps": 1, "decoder_channels": (8, 8, 8)})
+    data = TrainingData.of(ClassTable(("a", "b")), pairs)
+    first, again = (fit(data, params, seed=3).net.state_dict() for _ in range(2))
+    for name, value in first.items():
+        assert torch.equal(value, again[name]), name
+
+
+def test_a_crop_that_the_encoder_cannot_halve_is_refused():
+    with pytest.raises(ValueError, match="crop 100 must be a multiple of 8 px"):
+        TrainSegmenter(**PARAMS.model_dump() | {"crop": 100})

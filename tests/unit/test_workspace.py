@@ -1,6 +1,7 @@
 """Making a workspace, and what its git and DVC do."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from flywheel import git
 from flywheel.errors import ConfigError, StageFailed, WorkspaceBusy, WorkspaceError
-from flywheel.workspace import Workspace, init_workspace, read_ledger_lines
+from flywheel.params import check_params
+from flywheel.workspace import Workspace, init_workspace, preset_params, read_ledger_lines
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,18 @@ def test_a_ledger_line_that_a_crash_cut_short_is_left_out(tmp_path: Path) -> Non
     path = tmp_path / "ledger.jsonl"
     path.write_text(json.dumps({"turn": 1}) + '\n{"turn": 2, "arm')
     assert read_ledger_lines(path) == [{"turn": 1}]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("train_inspector", "crop", 100, "train_inspector.crop 100 must be a multiple of 16 px"),
+        ("train_segmenter", "crop", 100, "crop 100 must be a multiple of 16 px"),
+        ("synthesize", "finish_step", 450, "finish_step 450 must be below train_generator_small.steps_below 450"),
+    ],
+)
+def test_params_that_do_not_fit_each_other_are_refused(section: str, key: str, value: int, words: str) -> None:
+    content = preset_params("cpu")[1].model_dump(mode="json")
+    content[section][key] = value
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        check_params(content, "params.yaml")
