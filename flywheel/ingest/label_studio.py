@@ -2,8 +2,8 @@
 
 The images lie beside the file, under their names in Label Studio or as they were uploaded. Of several annotations of a
 task the ground truth counts, else the newest one; cancelled ones and predictions never do. A task without an annotation
-is unlabelled, an annotation without a region is defect-free. Of a task's data `caption`, `group`, `product` and `split`
-are kept.
+is unlabelled, an annotation without a region is defect-free, one of key points alone has no mask. Of a task's data
+`caption`, `group`, `product` and `split` are kept.
 """
 
 import math
@@ -20,7 +20,7 @@ from flywheel.ingest.coco import region
 from flywheel.ingest.finder import Finder
 from flywheel.ingest.json_files import first_json, read_json_files
 from flywheel.ingest.labels import Labels, check_frame, painted
-from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask
+from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask, missing_label
 from flywheel.ingest.source import Source, is_image_name
 from flywheel.label_studio.brush import decode
 
@@ -76,8 +76,13 @@ def _read_file(name: str, tasks: list[Any], finder: "_Images", max_pixels: int, 
             continue
         label: Callable[[], np.ndarray] | None = None
         if result is not None:
-            regions = [entry for entry in result if _is_region(entry)]
-            label = _label(f"{name}: {image}", regions, labels, max_pixels) if regions else NoMask()
+            regions, where = [entry for entry in result if _is_region(entry)], f"{name}: {image}"
+            if regions:
+                label = _label(where, regions, labels, max_pixels)
+            elif any(_kind(entry).startswith("keypoint") for entry in result):  # clicks that no model answered
+                label = missing_label(f"{where}: key points without a brush mask; let the model answer them, or brush")
+            else:
+                label = NoMask()
         layout.items.append(
             Item(
                 image,

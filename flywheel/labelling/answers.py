@@ -19,6 +19,7 @@ from flywheel.labelling.events import (
     pack_mask,
     recode,
 )
+from flywheel.labelling.journal import READY
 from flywheel.labelling.round import Round
 
 
@@ -58,9 +59,10 @@ def compare(
 
     mask: in the indices of the round's class table.
     """
-    if purpose == KNOWN:
+    if purpose == KNOWN:  # it says what any other image would: people must not see which answers are known
         truth = round.gallery.known_sample(sample).mask
-        return "", None if truth is None else agreement(mask, truth)
+        held = HELD_FLAG if flagged else HELD_REVIEW if round.params.review else ""
+        return held, None if truth is None else agreement(mask, truth)
     state = round.journal.state(sample)
     other = state.label if purpose == SECOND else state.other
     score = agreement(mask, other.mask_in(round.classes())) if other else None
@@ -68,7 +70,8 @@ def compare(
         return HELD_FLAG, score
     if score is not None and score < round.params.agreement:
         return HELD_DISAGREE, score
-    return HELD_REVIEW if round.params.review and purpose == QUEUE else "", score
+    accepted = state.status == READY and bool(state.reviewer)  # a change of it needs another look
+    return HELD_REVIEW if purpose == QUEUE and (round.params.review or accepted) else "", score
 
 
 def label_event(

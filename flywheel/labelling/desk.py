@@ -18,7 +18,7 @@ from flywheel.labelling.answers import Answer, checked_mask, compare, label_even
 from flywheel.labelling.choose import candidates
 from flywheel.labelling.drafts import Assignment, Draft, Drafts
 from flywheel.labelling.events import KNOWN, QUEUE, SECOND, ClassEvent, LabelEvent, Purpose
-from flywheel.labelling.journal import OPEN, RETURNED
+from flywheel.labelling.journal import LEFT_OUT, OPEN, RETURNED
 from flywheel.labelling.leases import Leases
 from flywheel.labelling.round import HANDED_OVER, Round
 from flywheel.labelling.sessions import Person
@@ -53,7 +53,8 @@ class Desk:
                     if self._unfinished(assignment) and self._lease(assignment.sample, person):
                         return assignment.sample
             taken = self.leases.current()
-            mine = [lease.sample for lease in taken.values() if lease.session == person.session]
+            given = {assignment.sample for assignment in trail}  # what a reviewer looks at lies on no desk
+            mine = [sample for sample, lease in taken.items() if lease.session == person.session and sample in given]
             if len(mine) >= MOST_ON_DESK:
                 raise LabellingError(f"{len(mine)} images lie on your desk; label or skip some of them first")
             skipped = {assignment.sample for assignment in trail if assignment.skipped is not None}
@@ -72,7 +73,7 @@ class Desk:
         if assignment.purpose == SECOND:
             return self.round.waits_for_second(assignment.sample)
         state = self.journal.state(assignment.sample)
-        mine = state.label is None or state.label.by == assignment.person
+        mine = state.label is None or state.status == RETURNED or state.label.by == assignment.person
         return self.round.status(assignment.sample) in (OPEN, RETURNED) and mine
 
     def _lease(self, sample: str, person: Person) -> bool:
@@ -121,6 +122,8 @@ class Desk:
     def _check_open(self, person: Person, sample: str, purpose: Purpose) -> None:
         """Raise LabelConflict when the image no longer needs this person."""
         state = self.journal.state(sample)
+        if purpose != KNOWN and state.status == LEFT_OUT:
+            raise LabelConflict(f"{state.reviewer} left image {sample} out; take the next one")
         if purpose == QUEUE and state.label is not None and state.label.by != person.name and state.status != RETURNED:
             raise LabelConflict(f"{state.label.by} has labelled image {sample} meanwhile; take the next one")
         if purpose == QUEUE and state.label is None and self.round.status(sample) == HANDED_OVER:
@@ -140,17 +143,23 @@ class Desk:
         """Save `content`, which holds `answer`, as the draft; returns it and the caption that the mask suggests."""
         proposed = caption(self.checked(sample, answer), self.round.classes(), language=self.language)
         with self.lock:
+            if self.journal.label(answer.uid) is not None:
+                raise LabelConflict(f"this label of image {sample} was submitted already; reload the page to change it")
             self.keep(person, sample)
             return self.drafts.save(sample, person.name, content, revision=revision), proposed
 
     def submit(self, person: Person, sample: str, answer: Answer) -> LabelEvent:
         """Write the answer to the journal and give the image back. The same answer again changes nothing.
 
-        Raises MaskInvalid for a mask that does not fit, LabelConflict when somebody else was given the image.
+        Raises MaskInvalid for a mask that does not fit, LabelConflict when somebody else was given the image, or when
+        another answer had the same uid: a second window's, say.
         """
         with self.lock:
             known = self.journal.label(answer.uid)
             if known is not None:
+                same = (known.sample, known.by) == (sample, person.name)
+                if not same or not np.array_equal(known.mask_in(self.round.classes()), self.checked(sample, answer)):
+                    raise LabelConflict(f"another mask of image {sample} was submitted already; reload to change it")
                 return known
             purpose = self._purpose(person, sample)
             mask = self.checked(sample, answer)

@@ -54,6 +54,8 @@ class Review:
         person.must_review()
         with self.desk.lock:
             self.desk.round.refresh()
+            for sample in passed:
+                self.desk.leases.give_back(sample, person.session)
             taken = self.desk.leases.current()
             for case in self.cases(person):
                 sample = case.label.sample
@@ -81,10 +83,13 @@ class Review:
                 return  # sent twice
             sample = label.sample
             state = desk.journal.state(sample)
+            desk.round.refresh()
+            if desk.round.status(sample) == HANDED_OVER:
+                raise LabelConflict(f"the label of image {sample} was handed over meanwhile; take the next one")
             if uid not in (one.uid for one in (state.label, state.other) if one) or state.reviewer:
                 raise LabelConflict(f"the label of image {sample} was replaced or judged meanwhile; take the next one")
-            if self.four_eyes and label.by == person.name:
-                raise LabelConflict(f"the label of image {sample} is your own; somebody else has to judge it")
+            if self.four_eyes and person.name in (one.by for one in (state.label, state.other) if one):
+                raise LabelConflict(f"a label of image {sample} is your own; somebody else has to judge it")
             desk.leases.take(sample, person.session, person.name)
             time = desk.now()
             if corrected and verdict == "accept":

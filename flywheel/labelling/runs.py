@@ -21,8 +21,13 @@ def to_runs(mask: np.ndarray) -> list[int]:
 
 def from_runs(runs: Sequence[int], shape: tuple[int, int], where: str) -> np.ndarray:
     """The (H, W) uint8 array of run lengths. Raises MaskInvalid when they do not fill exactly `shape`."""
-    pairs = np.asarray(runs, np.int64)
     height, width = shape
+    try:
+        pairs = np.asarray(runs, np.int64)
+    except OverflowError as err:
+        raise MaskInvalid(
+            f"{where}: a run's number is far above the image's {height * width} px; reload the page"
+        ) from err
     if pairs.size % 2:
         raise MaskInvalid(f"{where}: {pairs.size} numbers are no pairs of value and length; reload the page")
     values, lengths = pairs[0::2], pairs[1::2]

@@ -44,9 +44,9 @@ def allowed_hosts(host: str, more: Iterable[str]) -> frozenset[str]:
     names = {name.lower() for name in more}
     if any(not name or "/" in name or " " in name for name in names):
         raise ConfigError(f"allowed host {sorted(names)[0]!r}: expected a name or address such as label.mill.example")
+    names.add(host.lower())
     if is_loopback(host):
         return LOOPBACK_NAMES | names
-    names.add(host.lower())
     if host in ("0.0.0.0", "::"):
         names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
         for addresses in psutil.net_if_addrs().values():

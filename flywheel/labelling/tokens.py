@@ -84,6 +84,8 @@ def _private(file: Path) -> str:
         text = file.read_text(encoding="utf-8")
     except OSError as err:
         raise ConfigError(f"{file}: cannot be read ({err.strerror}); give a file of ROLE:NAME:TOKEN lines") from err
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{file}: is not UTF-8 (byte {err.start}); save it as UTF-8 text") from err
     if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigError(f"{file}: others on this machine may read it; run chmod 600 {file}")
     return text

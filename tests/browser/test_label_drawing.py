@@ -142,3 +142,25 @@ def test_runs_of_the_page_are_those_of_the_server(person: Callable[..., Page]) -
     runs = page.evaluate("() => window.flywheel.answer().runs")
     shown = mask_of(page)
     assert np.array_equal(from_runs(runs, shown.shape, "page"), shown)
+
+
+def test_escape_and_undo_end_a_stroke_and_nothing_else(person: Callable[..., Page]) -> None:
+    page = person("zhang")
+    page.keyboard.press("b")
+    drag(page, (10, 10), (10, 50))
+    kept = mask_of(page)
+    page.keyboard.press("e")
+    for key in ("Escape", "b"):  # over background the eraser changes nothing, so there is nothing to take back
+        page.mouse.move(*place(page, 70, 60))
+        page.mouse.down()
+        page.keyboard.press(key)
+        page.mouse.up()
+        assert np.array_equal(mask_of(page), kept)
+    page.mouse.move(*place(page, 70, 60))
+    page.mouse.down()
+    page.mouse.move(*place(page, 70, 90), steps=4)
+    page.keyboard.press("z")  # takes back the stroke in the making
+    page.mouse.up()
+    assert np.array_equal(mask_of(page), kept)
+    page.keyboard.press("z")
+    assert not mask_of(page).any()

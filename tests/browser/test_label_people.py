@@ -6,10 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from flywheel.labelling.journal import read_events
-from tests.browser.label_mill import Server, current, drag, label_of, make_workspace, mask_of, ready, settle, submit
+from tests.browser.label_mill import (
+    Server,
+    current,
+    drag,
+    label_of,
+    make_workspace,
+    mask_of,
+    place,
+    ready,
+    settle,
+    submit,
+)
 
 
 def test_two_browsers_never_hold_one_image(person: Callable[..., Page]) -> None:
@@ -124,3 +135,55 @@ def test_a_flagged_image_reaches_the_reviewer_who_corrects_it(person: Callable[.
         again.keyboard.press(".")
     again.wait_for_function("sample => window.flywheel.image?.sample === sample", arg=judged)
     expect(again.locator("#banner")).to_contain_text("chen sent this back: the border is too wide")
+
+
+def test_a_stroke_just_before_the_next_image_is_kept(person: Callable[..., Page], server: Server) -> None:
+    page = person("sun")
+    sample = current(page)
+    page.keyboard.press("b")
+    page.mouse.move(*place(page, 20, 10))
+    page.mouse.down()
+    page.mouse.move(*place(page, 20, 50), steps=4)
+    page.keyboard.press(".")  # with the pen still down
+    page.mouse.up()
+    page.wait_for_function("sample => window.flywheel.image && window.flywheel.image.sample !== sample", arg=sample)
+    ready(page)
+    page.keyboard.press(",")
+    page.wait_for_function("sample => window.flywheel.image?.sample === sample", arg=sample)
+    ready(page)
+    assert mask_of(page)[20, 30] != 0
+
+
+def test_what_is_drawn_while_the_next_image_is_fetched_waits(person: Callable[..., Page]) -> None:
+    page = person("sun")
+    sample = current(page)
+    page.route("**/api/next", lambda route: None)  # never answered
+    page.keyboard.press("b")
+    page.keyboard.press(".")
+    page.wait_for_function("() => window.flywheel.busy")
+    before = mask_of(page)
+    drag(page, (60, 10), (60, 50))
+    page.keyboard.press("z")
+    assert (current(page), np.array_equal(mask_of(page), before)) == (sample, True)
+    page.unroute_all(behavior="ignoreErrors")
+
+
+def test_an_answer_on_its_way_and_reviewing_never_mix_images(person: Callable[..., Page], server: Server) -> None:
+    """The next image comes late, when the person already looks at labels."""
+    page = person("zhou")
+    page.keyboard.press("b")
+    drag(page, (10, 10), (10, 50))
+    late: list[Route] = []
+    page.route("**/api/next", lambda route: late.append(route))
+    page.keyboard.press("s")
+    expect(page.locator("#toasts")).to_contain_text("Submitted")
+    while not late:
+        page.wait_for_timeout(20)
+    page.keyboard.press("v")
+    page.wait_for_function("() => window.flywheel.reviewing && window.flywheel.review.case && window.flywheel.editor")
+    case = page.evaluate("() => window.flywheel.review.case.sample")
+    with page.expect_response("**/api/next"):
+        late[0].continue_()
+    page.wait_for_timeout(300)  # what came too late must not be shown
+    assert current(page) == case
+    page.unroute_all(behavior="ignoreErrors")

@@ -184,6 +184,10 @@ BAD_ENTRIES: dict[str, tuple[object, str]] = {
     "not_a_number": (polygon([[1, 1], ["nan", 2], [3, 3]], "hole"), "not finite"),
     "no_pairs": (polygon([[1, 1, 1], [2, 2], [3, 3]], "hole"), "no pairs of numbers"),
     "no_points": (polygon(7, "hole"), "no pairs of numbers"),
+    "clicks": (
+        entry("keypointlabels", {"x": 1, "y": 2, "keypointlabels": ["hole"]}),
+        "key points without a brush mask",
+    ),
 }
 
 

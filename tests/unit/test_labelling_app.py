@@ -275,6 +275,13 @@ def test_only_images_of_the_workspace_can_be_asked_for(service: Service, sample:
     assert client.post(f"/api/samples/{sample}/answer", json=answer()).status_code in (404, 422)
 
 
+def test_a_number_beyond_all_images_is_422(service: Service) -> None:
+    client = signed_in(service)
+    sample = next_image(client)["sample"]
+    reply = client.post(f"/api/samples/{sample}/answer", json=answer(runs=[0, 2**70]))
+    assert (reply.status_code, "far above" in reply.json()["message"]) == (422, True)
+
+
 def test_a_body_above_the_limit_is_refused_with_and_without_a_length(service: Service) -> None:
     client = signed_in(service)
     where = f"/api/samples/{next_image(client)['sample']}/answer"
@@ -342,5 +349,22 @@ def test_review_over_http_sends_back_and_takes_corrections(with_tokens: Service,
     assert [row["name"] for row in zhang.get("/api/people").json()] == ["zhang"]
 
 
+def lapse(service: Service) -> None:
+    """Let all leases run out."""
+    for lease in service.desk.leases.current().values():
+        service.desk.leases.give_back(lease.sample, lease.session)
+
+
 def service_label(service: Service, sample: str):
     return service.desk.journal.state(sample).label
+
+
+def test_clicks_after_a_break_are_answered_unless_somebody_took_the_image(with_tokens: Service) -> None:
+    zhang, li = (signed_in(with_tokens, token=token) for token in ("zhang-secret-0001", "li-secret-00000002"))
+    sample = next_image(zhang)["sample"]
+    message = {"clicks": [[8, 8, True]], "start": None, "shown": "", "preview": False}
+    lapse(with_tokens)
+    assert zhang.post(f"/api/samples/{sample}/clicks", json=message).status_code == 200
+    lapse(with_tokens)
+    assert next_image(li)["sample"] == sample
+    assert zhang.post(f"/api/samples/{sample}/clicks", json=message).status_code == 403

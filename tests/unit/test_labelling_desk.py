@@ -100,8 +100,11 @@ def test_an_image_that_was_given_on_and_labelled_is_told_to_the_first_person(off
 def test_an_answer_that_is_sent_twice_counts_once(office):
     sample = office.desk.next(ZHANG, fresh=False)
     first = office.desk.submit(ZHANG, sample, answer("a" * 16))
-    again = office.desk.submit(ZHANG, sample, answer("a" * 16, square(2)))
+    again = office.desk.submit(ZHANG, sample, answer("a" * 16))
     assert again == first
+    for person, mask in ((ZHANG, square(2)), (LI, square(1))):  # another window's, or a stranger's
+        with pytest.raises(LabelConflict, match="another mask"):
+            office.desk.submit(person, sample, answer("a" * 16, mask))
     assert len(read_events(office.paths.labels)) == 1
 
 
@@ -282,3 +285,33 @@ def test_a_damaged_journal_names_the_line(office):
         file.write(b'{"event": "song"}\n')
     with pytest.raises(DataInvalid, match=r"labels\.jsonl:2"):
         Journal(office.paths.labels)
+
+
+def test_a_late_draft_of_a_submitted_label_is_refused_and_takes_nothing(office):
+    sample = label_next(office, ZHANG, "a" * 16)
+    with pytest.raises(LabelConflict, match="submitted already"):
+        office.desk.save_draft(ZHANG, sample, answer("a" * 16), {"window": "one"}, revision=0)
+    assert office.desk.drafts.read(sample, "zhang") is None
+    assert sample not in office.desk.leases.current()
+
+
+def test_an_image_that_went_to_somebody_else_comes_back_to_them(office):
+    review = Review(office.desk, four_eyes=True)
+    sample = label_next(office, ZHANG, "a" * 16)
+    review.judge(WANG, "a" * 16, "reject", "too wide")
+    for number in range(3):
+        label_next(office, LI, f"{number}" * 16)
+    for _ in range(2):  # also after the page was loaded again
+        assert office.desk.next(LI, fresh=False) == sample
+        assert {"sample": sample, "state": "open"} in office.desk.trail(LI)
+
+
+def test_a_known_answer_says_what_any_other_says(tmp_path):
+    params = PLAIN.model_copy(update={"known_share": 1.0, "review": True})
+    office = Office(make_folder(tmp_path), params)
+    for number, flagged in enumerate((False, True)):
+        sample = office.desk.next(ZHANG, fresh=False)
+        event = office.desk.submit(ZHANG, sample, answer(f"{number}" * 16, flagged=flagged))
+        assert (event.purpose, event.held) == ("known", "flag" if flagged else "review")
+        assert office.round.journal.state(sample).label is None
+    office.close()

@@ -131,3 +131,61 @@ def test_two_reviewers_never_get_the_same_label(office, review):
     assert first.label.uid != second.label.uid
     with pytest.raises(LabelConflict, match="on the desk of wang"):
         review.judge(chen, first.label.uid, "accept", "")
+
+
+def test_an_image_that_was_left_out_cannot_be_labelled_again(office, review):
+    sample = label_next(office, ZHANG, "a" * 16)
+    review.judge(WANG, "a" * 16, "leave_out", "out of focus")
+    with pytest.raises(LabelConflict, match="wang left image"):
+        office.desk.open(ZHANG, sample)
+    with pytest.raises(LabelConflict, match="wang left image"):
+        office.desk.submit(ZHANG, sample, answer("b" * 16))
+    assert office.round.status(sample) == "left_out"
+
+
+def test_a_change_of_an_accepted_label_waits_for_a_reviewer_again(tmp_path):
+    office = Office(make_folder(tmp_path), PLAIN)  # where labels need no review
+    sample = label_next(office, ZHANG, "a" * 16)
+    Review(office.desk, four_eyes=True).judge(WANG, "a" * 16, "accept", "")
+    office.desk.submit(ZHANG, sample, answer("b" * 16, square(2)))
+    assert office.round.status(sample) == "held"
+    office.close()
+
+
+def test_what_a_reviewer_passes_on_goes_to_others_and_lies_on_no_desk(tmp_path):
+    office = Office(make_folder(tmp_path, asked=12), PLAIN.model_copy(update={"review": True}))
+    review = Review(office.desk, four_eyes=True)
+    for number in range(10):
+        label_next(office, ZHANG, f"{number:016x}")
+    passed: set[str] = set()
+    for _ in range(9):
+        case = review.next(WANG, passed)
+        passed.add(case.label.sample)
+    assert len(office.desk.leases.current()) == 1
+    assert office.desk.next(WANG, fresh=False) is not None
+    chen = replace(WANG, name="chen", session="browser-of-chen")
+    assert review.next(chen, set()).label.sample in passed
+    office.close()
+
+
+def test_a_verdict_after_the_hand_over_is_told_and_changes_nothing(tmp_path):
+    from flywheel.labelling.handover import hand_over
+
+    office = Office(make_folder(tmp_path), PLAIN)
+    review = Review(office.desk, four_eyes=True)
+    sample = label_next(office, ZHANG, "a" * 16)
+    assert review.next(WANG, set()).label.sample == sample
+    hand_over(office.paths, PLAIN, language="en")
+    with pytest.raises(LabelConflict, match="handed over meanwhile"):
+        review.judge(WANG, "a" * 16, "leave_out", "out of focus")
+    office.close()
+
+
+def test_nobody_judges_an_image_that_they_gave_an_opinion_of(tmp_path):
+    office = Office(make_folder(tmp_path), PLAIN.model_copy(update={"second_share": 1.0}))
+    sample = label_next(office, ZHANG, "a" * 16)
+    assert label_next(office, WANG, "b" * 16) == sample
+    for uid in ("a" * 16, "b" * 16):
+        with pytest.raises(LabelConflict, match="your own"):
+            Review(office.desk, four_eyes=True).judge(WANG, uid, "reject", "too wide")
+    office.close()

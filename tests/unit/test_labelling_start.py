@@ -88,6 +88,10 @@ def test_tokens_come_from_a_private_file_and_the_environment(tmp_path: Path, mon
         file.chmod(0o644)
         with pytest.raises(ConfigError, match="chmod 600"):
             read_tokens(file)
+    file.write_bytes("annotator:李:li-secret-00000002".encode("gb18030"))
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        read_tokens(file)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +113,7 @@ def test_a_wrong_token_line_is_told_without_the_secret(line: str, words: str, mo
 def test_names_of_the_page() -> None:
     assert allowed_hosts("127.0.0.1", ()) == {"localhost", "127.0.0.1", "::1"}
     assert "label.mill.example" in allowed_hosts("127.0.0.1", ("Label.Mill.example",))
+    assert "127.0.0.2" in allowed_hosts("127.0.0.2", ())
     assert {"127.0.0.1", "192.168.1.5"} <= allowed_hosts("192.168.1.5", ())
     with pytest.raises(ConfigError, match="allowed host"):
         allowed_hosts("127.0.0.1", ("http://x",))

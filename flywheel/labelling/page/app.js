@@ -4,7 +4,7 @@ import { Api, freshId } from "./api.js";
 import { Autosave } from "./autosave.js";
 import { EMPTY } from "./box.js";
 import { ClickLine } from "./clicks.js";
-import { COMMANDS } from "./commands.js";
+import { COMMANDS, EDITING } from "./commands.js";
 import { Cursor } from "./cursor.js";
 import { Editor } from "./editor.js";
 import { IGNORE } from "./mask.js";
@@ -67,6 +67,7 @@ export class App {
 
   run(command, value) {
     const done = (error) => this.failed(error);
+    if (this.busy && EDITING.has(command)) return Promise.resolve();
     try {
       return Promise.resolve(COMMANDS[command](this, value)).catch(done);
     } catch (error) {
@@ -132,7 +133,8 @@ export class App {
     this.editor.clicks = this.reviewing ? 0 : (from?.clicks ?? 0);
     this.editor.corrections = this.reviewing ? 0 : (from?.corrections ?? 0);
     this.timer.start(this.reviewing ? 0 : (from?.seconds ?? 0));
-    this.uid = (copy ?? sheet.draft) && from?.uid ? from.uid : freshId();
+    const unsent = (copy ?? sheet.draft) && from?.uid && from.uid !== sheet.label?.uid; // what was sent keeps its id
+    this.uid = unsent ? from.uid : freshId();
     this.startedFrom = from?.started_from ?? "";
     this.captionEdited = Boolean(copy?.caption_edited ?? sheet.draft?.caption_edited ?? (sheet.label && from?.caption));
     this.captionTouched = false;
@@ -146,7 +148,7 @@ export class App {
     if (sheet.sent_back) this.showBanner(say("sent_back", sheet.sent_back.by, sheet.sent_back.reason));
     this.signals.tell("image");
     this.focusStage();
-    if (copy) this.autosave.touch();
+    if (copy) this.autosave.touch({ always: true });
     if (!from) this.#firstMask(sheet);
   }
 
@@ -169,7 +171,21 @@ export class App {
     return pixels.map((value) => table[value]);
   }
 
+  // Finish what is in the making and save it; then nothing changes the image while `work` leaves it.
+  async leaving(work) {
+    this.tool.lift?.();
+    while (this.clickLine.busy) await this.clickLine.settled();
+    this.setBusy(true);
+    try {
+      await this.autosave.flush();
+      await work();
+    } finally {
+      this.setBusy(false);
+    }
+  }
+
   close() {
+    this.autosave.leave();
     this.clickLine.drop();
     this.tool.cancel?.();
     this.image = this.editor = this.picture = this.overlay = null;

@@ -14,7 +14,7 @@ export class Autosave {
     this.state = "saved"; // saved, saving, unsaved, offline, conflict
     this.revision = 0;
     this.window = freshId();
-    addEventListener("pagehide", () => this.#leave());
+    addEventListener("pagehide", () => this.leave());
     document.addEventListener("visibilitychange", () => document.hidden && this.flush());
   }
 
@@ -36,8 +36,9 @@ export class Autosave {
     return null;
   }
 
-  touch() {
-    if (!this.app.image || this.app.reviewing || this.app.busy) return;
+  // always: also while the page is busy, for what was not drawn just now.
+  touch({ always = false } = {}) {
+    if (!this.app.image || this.app.reviewing || (this.app.busy && !always)) return;
     this.#dirty = true;
     this.#set(this.state === "offline" ? "offline" : "unsaved");
     clearTimeout(this.#timer);
@@ -116,7 +117,8 @@ export class Autosave {
     this.#set("saved");
   }
 
-  #leave() {
+  // Send what is not saved yet without waiting: the page or the image goes away.
+  leave() {
     if (!this.#dirty || !this.app.image || this.app.reviewing) return;
     const content = this.#content();
     this.#keep(content);

@@ -10,6 +10,12 @@ const SIZES = [1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, 64, 90, 128, 180]; // p
 
 const size = (now, up) => (up ? SIZES.find((one) => one > now) : SIZES.findLast((one) => one < now)) ?? now;
 
+// What changes the label; it waits while an answer or another image is on its way.
+export const EDITING = new Set([
+  "finish", "undo", "redo", "grab", "remove", "clear", "recolour", "accept_proposed", "apply", "apply_back",
+  "caption_reset", "pick_class", "pick_index", "pick_unclear",
+]);
+
 // The commands of the page by name; each gets the app and what the key or button says.
 export const COMMANDS = {
   click: (app) => app.choose("click"),
@@ -24,10 +30,14 @@ export const COMMANDS = {
     app.editor?.finish();
   },
   undo(app) {
-    if (app.tool.cancel && app.tool.corners?.length) return app.tool.cancel();
+    if (app.tool.corners?.length || app.tool.drawing) return app.tool.cancel();
     if (!app.clickLine.drop()) app.editor?.undo();
   },
-  redo: (app) => app.editor?.redo(),
+  redo(app) {
+    if (app.tool.drawing) return;
+    app.clickLine.drop(); // its answer would take the place of what comes back
+    app.editor?.redo();
+  },
   escape(app) {
     if (!app.tool.cancel?.()) app.hideBanner();
     app.focusStage();

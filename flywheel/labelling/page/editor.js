@@ -42,12 +42,14 @@ export class Editor {
     this.record(before, live, correction);
   }
 
+  // Returns whether there was a step to record.
   record(before, live, correction) {
     const box = this.mask.difference(before);
-    if (isEmpty(box) && live === this.live) return;
+    if (isEmpty(box) && live === this.live) return false;
     this.history.push({ box, before: before.read(box), after: this.mask.read(box), from: live, to: this.live });
     if (correction) this.corrections++;
     this.#changed(box, live);
+    return true;
   }
 
   #changed(box, live) {

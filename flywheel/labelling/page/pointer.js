@@ -38,7 +38,7 @@ export class Pointer {
   #down(event) {
     const { app } = this;
     this.canvas.focus({ preventScroll: true });
-    if (!app.editor) return;
+    if (!app.editor || app.busy) return;
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
     const at = this.#place(event);

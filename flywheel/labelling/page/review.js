@@ -23,11 +23,12 @@ export class Review {
 
   async enter() {
     const { app } = this;
-    if (!app.me.reviews) return;
-    await app.autosave.flush();
-    app.reviewing = true;
-    this.#passed = [];
-    await this.#next();
+    if (!app.me.reviews || app.busy) return; // busy: an answer is on its way, or another image
+    await app.leaving(async () => {
+      app.reviewing = true;
+      this.#passed = [];
+      await this.#next();
+    });
   }
 
   async leave() {
@@ -42,15 +43,18 @@ export class Review {
     const { app } = this;
     clearTimeout(this.#timer);
     this.showsOther = false;
+    let found = null;
     try {
-      ({ case: this.case } = await app.api.post("review/next", { passed: this.#passed }));
-      if (!this.case && this.#passed.length) {
+      ({ case: found } = await app.api.post("review/next", { passed: this.#passed }));
+      if (!found && this.#passed.length) {
         this.#passed = [];
-        ({ case: this.case } = await app.api.post("review/next", { passed: [] }));
+        ({ case: found } = await app.api.post("review/next", { passed: [] }));
       }
     } catch (error) {
       return app.failed(error);
     }
+    if (!app.reviewing) return; // left meanwhile
+    this.case = found;
     app.signals.tell("reviewing");
     if (this.case) return app.open({ ...this.case, draft: null, revision: 0, sent_back: null });
     app.close();
@@ -80,6 +84,7 @@ export class Review {
   async #judge(verdict) {
     const { app } = this;
     await app.clickLine.settled();
+    if (app.image?.sample !== this.case?.sample) return; // what is on the stage is not the label that is judged
     const title = { reject: "reject_title", leave_out: "leave_out_title" }[verdict];
     const action = { reject: "reject", leave_out: "leave_out" }[verdict];
     const reason = title ? await askFor(title, title.replace("title", "words"), { lines: 3, action }) : "";

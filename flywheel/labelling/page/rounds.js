@@ -30,6 +30,7 @@ export class Rounds {
     clearTimeout(this.#timer);
     try {
       const { image, trail } = await ask();
+      if (app.reviewing) return; // the image stays on the desk, and resume() finds it
       this.trail = trail;
       if (image) await app.open(image);
       else await this.#wait();
@@ -57,12 +58,11 @@ export class Rounds {
   async #move(work) {
     if (this.#sending || this.#moving) return;
     this.#moving = true;
-    await work().finally(() => (this.#moving = false));
+    await this.app.leaving(work).finally(() => (this.#moving = false));
   }
 
   async #go(by) {
     const { app } = this;
-    await app.autosave.flush();
     const place = this.place, wanted = place < 0 && by < 0 ? this.trail.length - 1 : place + by;
     if (wanted < 0) return app.toast("no_first");
     if (wanted < this.trail.length && (place >= 0 || by < 0)) {
@@ -134,7 +134,6 @@ export class Rounds {
 
   async #skip() {
     const { app } = this;
-    await app.autosave.flush();
     const { sample } = app.image;
     try {
       await app.api.post(`samples/${sample}/skip`);

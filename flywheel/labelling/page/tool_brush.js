@@ -13,7 +13,12 @@ export class BrushTool {
     this.id = id;
   }
 
+  get drawing() {
+    return this.#stroke !== null;
+  }
+
   down(point, { takesAway }) {
+    this.up(); // a second press before the first has ended
     const { app } = this, erases = this.id === "eraser" || takesAway;
     if (!erases && !app.klass) return app.toast("no_class");
     app.clickLine.drop();
@@ -34,10 +39,16 @@ export class BrushTool {
     this.#last = point;
   }
 
+  // Ends the stroke; returns whether it changed anything.
   up() {
-    this.#stroke?.end();
+    const changed = Boolean(this.#stroke?.end());
     this.#stroke = null;
     this.#down = false;
+    return changed;
+  }
+
+  lift() {
+    this.up();
   }
 
   // From the keyboard: Enter puts the pen down and lifts it.
@@ -55,8 +66,7 @@ export class BrushTool {
 
   cancel() {
     if (!this.#stroke) return false;
-    this.up();
-    this.app.editor.undo();
+    if (this.up()) this.app.editor.undo();
     return true;
   }
 
