@@ -6,13 +6,17 @@ import pytest
 
 from flywheel import demo
 from flywheel.annotate.oracle import DatasetOracle
+from flywheel.data import simulated
 from flywheel.data.classes import ClassTable
 from flywheel.data.fabric import FABRIC_CLASSES
 from flywheel.data.shards import read_index, read_shard, shard_files
 from flywheel.data.splits import load_splits
+from flywheel.defect_click import sources
 from flywheel.files import tree_sha256
 from flywheel.ingest.ingest import ingest
 from flywheel.params import Params
+from flywheel.segmenter.base import BASE
+from flywheel.segmenter.model import read_config
 from flywheel.workspace import Workspace, preset_params
 
 
@@ -27,6 +31,17 @@ def small_demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[lis
     folders = demo.draw_deliveries(out / "cloth", 0)
     patch.undo()
     return out, folders
+
+
+def test_no_shipped_model_learnt_from_the_demos_lots() -> None:
+    assert min(demo.LOTS) >= max(simulated.LOTS, sources.LOTS)
+
+
+def test_the_demo_starts_from_the_shipped_segmenter() -> None:
+    params = preset_params("demo")[1].train_segmenter
+    chosen = {name: getattr(params, name) for name in ("architecture", "encoder", "encoder_depth", "decoder_channels")}
+    base = read_config(BASE)
+    assert chosen == {name: getattr(base, name) for name in chosen}
 
 
 def test_an_interrupted_demo_finds_its_cloth_again(small_demo: tuple[Path, list[list[Path]]]) -> None:
