@@ -24,6 +24,7 @@ def ingest(
     """
     with held(workspace) as ws:
         report = step.ingest(ws, source, format, product, hide_labels)
+        step.keep(ws, source, report["accepted"])
     view.show_table(
         "ingested",
         [{key: report[key] for key in ("source", "format", "product", "accepted", "labelled", "duplicates")}],

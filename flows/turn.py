@@ -9,7 +9,7 @@ from flows.tables import arm_rows, cost_rows, label_rows, with_people
 from tasks import synthesize as fan_out
 from tasks import turn as step
 from tasks import view
-from tasks.turn import Workspace
+from tasks.turn import TurnStart, Workspace
 
 
 @flow(name="turn", log_prints=True, validate_parameters=True)
@@ -25,6 +25,22 @@ def turn(workspace: str = ".") -> dict[str, Any]:
 def _turn(ws: Workspace) -> dict[str, Any]:
     params = ws.params()
     start = step.begin(ws)
+    judged = step.entered(ws, start)
+    entry = {"new": True, **judged} if judged else _judged(ws, params, start)
+    if not entry["new"]:
+        return entry
+    revision = step.publish(ws, params, start)
+    step.end_record(ws, entry["mlflow_run"], entry, revision)
+    step.end(ws)
+    view.show_table("arms", arm_rows(entry), f"{start.generation}: arms on the frozen test set")
+    view.show_table("label-cost", cost_rows(entry), f"{start.generation}: what a label cost")
+    view.show_words("verdict", f"## {start.generation}\n\n{entry['verdict']['words']}")
+    view.log_line(entry["verdict"]["words"])
+    return entry
+
+
+def _judged(ws: Workspace, params: Any, start: TurnStart) -> dict[str, Any]:
+    """The turn up to its entry in the ledger; "new" is False when there was nothing to do."""
     labels = {"asked": 0, "answered": 0, "clicks": 0, "waiting": 0}
     if not start.resumed:
         people = step.collect(ws, params)
@@ -63,13 +79,7 @@ def _turn(ws: Workspace) -> dict[str, Any]:
     step.feedback(ws)
     progress.step()
     entry = step.finish(ws, start, verdict, run_id)
-    revision = step.publish(ws, params, start)
-    step.end_record(ws, run_id, entry, revision)
     progress.step()
-    view.show_table("arms", arm_rows(entry), f"{start.generation}: arms on the frozen test set")
-    view.show_table("label-cost", cost_rows(entry), f"{start.generation}: what a label cost")
-    view.show_words("verdict", f"## {start.generation}\n\n{verdict['words']}")
-    view.log_line(verdict["words"])
     return {"new": True, **entry}
 
 

@@ -1,6 +1,6 @@
 """One pass of the wheel, step by step. Every step can be run again after a crash and ends in the same state.
 
-    begin → collect → prioritize → label → snapshot → (DVC stages) → gate → finish → publish
+    begin → collect → prioritize → label → snapshot → (DVC stages) → gate → finish → publish → end
 
 `flows/turn.py` puts the steps in order; here is what each one does.
 """
@@ -16,7 +16,7 @@ import yaml
 from flywheel.click_champion import click_summary, fetch_click_champion
 from flywheel.click_champion import register_click as register_click
 from flywheel.data.shards import read_index, shard_files
-from flywheel.errors import DataInvalid
+from flywheel.errors import DataInvalid, WorkspaceError
 from flywheel.files import file_sha256, read_json, sha256, tree_sha256, write_json
 from flywheel.label_cost import label_cost
 from flywheel.label_step import label as label
@@ -50,12 +50,30 @@ def state_file(ws: Workspace) -> Path:
 
 
 def begin(ws: Workspace) -> TurnStart:
-    """The unfinished turn (also one that is judged but not yet published), or else the one after the last."""
+    """The unfinished turn (also one that is judged but not yet published), or else the one after the last.
+
+    Raises WorkspaceError when that one has been published already: an older generation is checked out.
+    """
     file = state_file(ws)
     if file.exists():
         return TurnStart(read_json(file)["turn"], True)
     done = read_ledger_lines(ws.paths.ledger)
-    return TurnStart(done[-1]["turn"] + 1 if done else 1, False)
+    start = TurnStart(done[-1]["turn"] + 1 if done else 1, False)
+    if start.generation in ws.generations():
+        raise WorkspaceError(
+            f"{ws.root}: {start.generation} exists, but the ledger here ends before it, so an older generation is "
+            f"checked out; go back with `git checkout main && dvc checkout`"
+        )
+    return start
+
+
+def entered(ws: Workspace, start: TurnStart) -> dict[str, Any] | None:
+    """The ledger's entry of a turn that was judged, but not published; None when it has still to be judged.
+
+    What arrived since belongs to the next turn: a verdict is given once.
+    """
+    done = read_ledger_lines(ws.paths.ledger)
+    return done[-1] if start.resumed and done and done[-1]["turn"] == start.turn else None
 
 
 def registry(ws: Workspace) -> Registry:
@@ -96,12 +114,16 @@ def prioritize(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any
 
 
 def inputs_digest(ws: Workspace, params: Params) -> str:
-    """Digest of all that decides what a turn computes: labels, classes, splits and parameters."""
-    index = read_index(ws.paths.shards)
-    labelled = sorted(index.loc[index["labelled"], "shard"].unique())
-    files = [file_sha256(path) if path.exists() else "" for path in (ws.paths.classes, ws.paths.splits)]
+    """Digest of all that decides what a turn computes: labels and their splits, classes, test sets and parameters.
+
+    Images without a label are none of it.
+    """
+    from flywheel.data.generation import labelled_rows
+
+    rows = labelled_rows(ws.paths)[["id", "shard", "split"]].to_csv(index=False)
+    files = [file_sha256(path) if path.exists() else "" for path in (ws.paths.classes, ws.paths.frozen_test)]
     knobs = yaml.safe_dump(params.model_dump(mode="json", exclude=NOT_INPUTS), sort_keys=True)
-    return sha256("\n".join([*labelled, *files, knobs]).encode())
+    return sha256("\n".join([rows, *files, knobs]).encode())
 
 
 def what_is_new(ws: Workspace, params: Params, start: TurnStart) -> str:
@@ -123,22 +145,27 @@ def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: 
     """Fix this turn's inputs: the last turn's feedback, the frozen test sets, the shards under DVC.
 
     why, labels: what the ledger will say of the turn's reason and of its label queue.
+    Raises DataInvalid without a test set; the turn is then not begun, and labels may still come.
     """
+    from flywheel.data.first_test import decide_first_labels
     from flywheel.data.generation import freeze_test
 
-    if not start.resumed:
+    decide_first_labels(ws.paths, params)
+    frozen = freeze_test(ws.paths)
+    if not any(product["ids"] for product in frozen.values()):
+        raise DataInvalid(
+            f"{ws.root}: no labelled image fell into the test split, so nothing can be judged; label or ingest images "
+            f"of at least two groups (rolls, boards, tiles) for a defect class"
+        )
+    if start.resumed:  # what arrived since it began is trained on, too
+        write_json(state_file(ws), read_json(state_file(ws)) | {"inputs": inputs_digest(ws, params)})
+    else:
         last = ws.paths.metrics / "feedback.json"
         write_json(ws.paths.feedback, read_json(last) if last.exists() else {})
         ws.keep_start(fetch_click_champion(ws))
         state = {"turn": start.turn, "inputs": inputs_digest(ws, params), "why": why, "labels": labels}
         state["label_cost"] = label_cost(ws.paths)  # against the last generation, which a stage will replace
         write_json(state_file(ws), state)
-    frozen = freeze_test(ws.paths)
-    if not any(product["ids"] for product in frozen.values()):
-        raise DataInvalid(
-            f"{ws.root}: no labelled image fell into the test split, so nothing can be judged; ingest labelled images "
-            f"of at least two groups (rolls, boards, tiles) for a defect class"
-        )
     ws.add_shards()
     return {product: len(entry["ids"]) for product, entry in frozen.items()}
 
@@ -219,9 +246,8 @@ def sample_counts(ws: Workspace) -> dict[str, int]:
 
 
 def finish(ws: Workspace, start: TurnStart, *, verdict: dict[str, Any], run_id: str) -> dict[str, Any]:
-    """Append the turn to the ledger and write the report."""
+    """Append the turn to the ledger."""
     from flywheel.judge.ledger import append_verdict
-    from flywheel.report.render import write_report
 
     evaluation = read_json(ws.paths.metrics / "evaluate.json")
     card = read_json(ws.paths.generation / "card.json")
@@ -247,15 +273,22 @@ def finish(ws: Workspace, start: TurnStart, *, verdict: dict[str, Any], run_id: 
         "mlflow_run": run_id,
     }
     append_verdict(ws.paths.ledger, entry)
-    write_report(ws.paths)
     return entry
 
 
 def publish(ws: Workspace, params: Params, start: TurnStart, digest: str) -> str:
-    """Commit, tag and push the generation, then forget that the turn is under way. Returns the git revision."""
-    revision = ws.commit(f"{start.generation}: turn {start.turn}")
-    ws.tag(start.generation, f"Generation {start.turn}\n\ndataset digest {digest}")
+    """Write the report; commit, tag and push the generation. Returns its git revision."""
+    from flywheel.report.render import write_report
+
+    write_report(ws.paths)
+    if start.generation not in ws.generations():
+        ws.commit(f"{start.generation}: turn {start.turn}")
+        ws.tag(start.generation, f"Generation {start.turn}\n\ndataset digest {digest}")
     if params.publish.push:
         ws.push()
+    return ws.revision(start.generation)
+
+
+def end(ws: Workspace) -> None:
+    """Forget that a turn is under way; the last step, so that a crash before it repeats what follows the verdict."""
     state_file(ws).unlink(missing_ok=True)
-    return revision

@@ -133,7 +133,10 @@ def init_workspace(root: Path, *, preset: str = "cpu", remote: str = "", name: s
     write_text(root / ".gitignore", GITIGNORE)
     workspace = Workspace(root)
     workspace.dvc("init", "-q")
-    write_text(root / ".dvcignore", "# git's own files are no data\n.gitignore\n")
+    write_text(
+        root / ".dvcignore",
+        "# git's own files, and what a crash left half written, are no data\n.gitignore\n*.writing\n",
+    )
     for key, value in (("core.analytics", "false"), ("core.check_update", "false"), ("cache.type", "reflink,copy")):
         workspace.dvc("config", key, value)
     url = remote or str(root / "remote")
@@ -224,7 +227,7 @@ class Workspace:
 
     def add_shards(self) -> None:
         """Let DVC track the shards that ingestion and labelling added."""
-        self.dvc("add", "-q", "data/shards")
+        self.dvc("add", "data/shards")
 
     def keep_start(self, click_champion: Path | None) -> None:
         """Copy what this turn's trainings begin with to data/start (the last turn's generators) and data/click_start
@@ -240,12 +243,12 @@ class Workspace:
             self.paths.click_start,
             "The click champion when the turn began; its fine-tuning starts from it.\n",
         )
-        self.dvc("add", "-q", "data/start", "data/click_start")
+        self.dvc("add", "data/start", "data/click_start")
 
     def push(self) -> None:
         """Send what the last commit names, and the run cache, to the remote. Raises StorageUnavailable."""
         try:
-            self.dvc("push", "-q", "--run-cache")
+            self.dvc("push", "--run-cache")  # not -q: it would keep the reason of a failure to itself
         except StageFailed as err:
             raise StorageUnavailable(f"{err}; check the remote with `dvc remote list`, then `dvc push`") from err
 
@@ -260,6 +263,10 @@ class Workspace:
         """Tags of the generations, oldest first."""
         return git.tags(self.root, "gen-*")
 
+    def revision(self, generation: str) -> str:
+        """The commit that a generation's tag names."""
+        return git.run(self.root, "rev-parse", f"{generation}^{{commit}}")
+
     def tag(self, name: str, message: str) -> None:
         git.tag(self.root, name, message)
 
@@ -273,7 +280,7 @@ class Workspace:
         git.run(folder, "checkout", "-q", generation)
         clone = Workspace(folder)
         clone.dvc("cache", "dir", "--local", str(self.root / ".dvc" / "cache"))
-        clone.dvc("pull", "-q", "data/shards.dvc", "build_generation", "synthesize", "curate")
+        clone.dvc("pull", "data/shards.dvc", "build_generation", "synthesize", "curate")
         try:
             yield clone
         finally:

@@ -6,6 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flywheel import demo
+from flywheel.turn import begin
 from flywheel.workspace import Workspace
 
 
@@ -22,5 +23,5 @@ def make_workspace(out: Path) -> Path:
 
 
 def turns_done(workspace: str) -> int:
-    """Number of generations that the workspace has published."""
-    return len(Workspace.open(Path(workspace)).generations())
+    """Number of turns that the workspace has finished; one that was interrupted is none."""
+    return begin(Workspace.open(Path(workspace))).turn - 1

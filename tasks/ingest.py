@@ -14,3 +14,10 @@ from tasks.retry import RETRIES
 def ingest(ws: Workspace, source: str, format: str, product: str, hide_labels: bool) -> dict[str, Any]:
     report = read_source(source, ws.paths, ws.params(), product=product, format=format, hide_labels=hide_labels)
     return report.as_dict()
+
+
+@task(name="keep", cache_policy=NO_CACHE, **RETRIES)
+def keep(ws: Workspace, source: str, accepted: int) -> None:
+    """Let DVC and git have what was ingested."""
+    ws.add_shards()
+    ws.commit(f"Ingest {accepted} samples from {source}")

@@ -15,6 +15,8 @@ from flywheel.recording import run_link as run_link
 from flywheel.stages import stage_names as stage_names
 from flywheel.turn import TurnStart
 from flywheel.turn import begin as begin
+from flywheel.turn import end as end
+from flywheel.turn import entered as entered
 from flywheel.turn import what_is_new as what_is_new
 from flywheel.workspace import StageRun, Workspace
 from tasks.retry import RETRIES
@@ -44,7 +46,7 @@ def label(ws: Workspace, params: Params) -> dict[str, Any]:
     return turn.label(ws, params)
 
 
-@task(name="snapshot", cache_policy=NO_CACHE)
+@task(name="snapshot", cache_policy=NO_CACHE, **RETRIES)
 def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: dict[str, Any]) -> dict[str, Any]:
     return turn.snapshot(ws, params, start, why, labels)
 

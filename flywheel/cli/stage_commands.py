@@ -29,18 +29,21 @@ def _run(stage: str) -> None:
 def synthesize_or_stage(
     workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace.")] = Path("."),
     out: Annotated[Path | None, typer.Option(help="Folder for pairs on demand; without it the stage runs.")] = None,
-    count: Annotated[int, typer.Option(help="Pairs on demand.")] = 8,
+    count: Annotated[int | None, typer.Option(help="Pairs on demand; default: 8.")] = None,
     classes: Annotated[str, typer.Option(help="Class names that every pair shows, joined by commas.")] = "",
     background: Annotated[Path | None, typer.Option(help="Folder of defect-free pictures to draw into.")] = None,
     mask: Annotated[Path | None, typer.Option(help="8-bit index mask (PNG) that every pair shows.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the pairs in px; default: the generators' tile.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the pairs on demand.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Seed of the pairs on demand; default: 0.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Draw image and mask pairs on demand into --out; without --out, stage synthesize of dvc.yaml."""
     if out is None:
-        if classes or background or mask or size:
-            raise ConfigError("--classes, --background, --mask and --size draw pairs on demand; add --out DIR")
+        asked = [classes, background, mask, size is not None, count is not None, seed is not None, as_json]
+        if any(asked) or workspace != Path("."):
+            raise ConfigError(
+                "these options draw pairs on demand; add --out DIR (the stage runs in its workspace's folder)"
+            )
         _run("synthesize")
         return
     from flywheel.defect_gen.on_demand import draw_on_demand, read_backgrounds, read_mask, refuse_occupied, write_pairs
@@ -51,12 +54,12 @@ def synthesize_or_stage(
     drawn, table = draw_on_demand(
         ws.paths,
         ws.params().synthesize,
-        count=count,
+        count=8 if count is None else count,
         classes=[name.strip() for name in classes.split(",") if name.strip()],
         backgrounds=read_backgrounds(background) if background else None,
         mask=read_mask(mask, ClassTable.load(ws.paths.classes)) if mask else None,
         size=size,
-        seed=seed,
+        seed=seed or 0,
     )
     result = write_pairs(out, drawn, table)
     if as_json:

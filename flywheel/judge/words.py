@@ -26,11 +26,16 @@ def verdict_words(
         decided = f"{name} replaces the champion" if promote else f"the champion stays, {name} is not clearly better"
         first = (
             f"{decided[0].upper()}{decided[1:]}: mIoU {_score(challenger['miou'])} against {_score(champion['miou'])}, "
-            f"higher in {compared.probability:.1%} of {params.resamples} paired resamples "
+            f"higher in {percent(compared.probability)} of {params.resamples} paired resamples "
             f"({params.confidence:.0%} are asked for)."
         )
     second = arm_words(evaluation) if evaluation is not None else ""
     return f"{first} {second}".strip()
+
+
+def percent(share: float) -> str:
+    """A share of 0..1 in per cent; never rounded up to 100 or down to 0, which would claim certainty."""
+    return f"{100 * share:.1f}%" if share in (0, 1) else f"{min(max(100 * share, 0.1), 99.9):.1f}%"
 
 
 def arm_words(evaluation: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from flywheel.data.classes import BACKGROUND
 from flywheel.data.manifest import SPLITS, class_sets
 from flywheel.files import write_text
+from flywheel.judge.words import percent
 from flywheel.paths import Paths
 from flywheel.report import charts, cost_chart, pictures, words
 from flywheel.report.collect import Facts, collect
@@ -146,4 +147,4 @@ def _code(text: str) -> Markup:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else percent(value).replace("%", " %")
