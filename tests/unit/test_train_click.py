@@ -149,18 +149,26 @@ def test_without_validation_defects_nothing_is_promoted(tmp_path: Path, base: Pa
 
 
 @pytest.mark.parametrize(
-    ("new", "promote", "words"),
+    ("clicks", "right", "promote", "words"),
     [
-        (2.5, True, "The click model is the new champion: 2.50 clicks to IoU 0.85 on validation regions against 3.00"),
-        (3.0, True, "The click model is the new champion: 3.00"),
-        (3.01, False, "The shipped model stays: 3.01 clicks"),
+        (
+            2.5,
+            0.0,
+            True,
+            "The click model is the new champion: 2.50 clicks to IoU 0.85 on validation regions against 3.00",
+        ),
+        (3.0, 0.0, True, "The click model is the new champion: 3.00"),
+        (3.01, 0.0, False, "The shipped model stays: 3.01 clicks"),
+        (3.4, 0.9, True, "The click model is the new champion: 3.40"),  # classes that nobody must choose are worth more
+        (3.5, 0.9, False, "The shipped model stays: 3.50"),
     ],
 )
-def test_a_model_that_is_not_worse_becomes_champion(new: float, promote: bool, words: str) -> None:
-    decided, said = stage.judge({"noc85": new}, {"noc85": 3.0}, rival="the shipped model")
+def test_a_model_that_costs_no_more_becomes_champion(clicks: float, right: float, promote: bool, words: str) -> None:
+    new, previous = {"noc85": clicks, "class_right": right}, {"noc85": 3.0, "class_right": 0.0}
+    decided, said = stage.judge(new, previous, rival="the shipped model")
     assert decided is promote
     assert said.startswith(words)
-    assert said.endswith("of the shipped model.")
+    assert said.endswith(f"of the shipped model, {right:.0%} of the classes proposed rightly against 0%.")
 
 
 class Generous:
