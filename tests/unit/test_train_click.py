@@ -159,7 +159,7 @@ def test_without_validation_defects_nothing_is_promoted(tmp_path: Path, base: Pa
         ),
         (3.0, 0.0, True, "The click model is the new champion: 3.00"),
         (3.01, 0.0, False, "The shipped model stays: 3.01 clicks"),
-        (3.4, 0.9, True, "The click model is the new champion: 3.40"),  # classes that nobody must choose are worth more
+        (3.4, 0.9, True, "The click model is the new champion: 3.40"),
         (3.5, 0.9, False, "The shipped model stays: 3.50"),
     ],
 )
