@@ -124,18 +124,39 @@ def region(segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray:
         else:
             if list(segmentation["size"]) != [height, width]:
                 raise MaskInvalid(f"{where}: RLE of size {segmentation['size']}, image is {[height, width]}")
-            coded = segmentation
-            if isinstance(segmentation["counts"], list):
-                if sum(segmentation["counts"]) != height * width or min(segmentation["counts"]) < 0:
-                    raise MaskInvalid(
-                        f"{where}: RLE counts add up to {sum(segmentation['counts'])}, not {height * width}"
-                    )
+            coded, counts = segmentation, segmentation["counts"]
+            runs = counts if isinstance(counts, list) else _runs(counts)
+            if sum(runs) != height * width or min(runs) < 0:  # pycocotools would leave the rest of the mask unset
+                raise MaskInvalid(f"{where}: RLE counts add up to {sum(runs)}, not {height * width}; export it again")
+            if isinstance(counts, list):
                 coded = rle.frPyObjects(segmentation, height, width)
         return rle.decode(coded).astype(bool)
     except MaskInvalid:
         raise
     except Exception as err:  # pycocotools raises whatever its C code meets
         raise MaskInvalid(f"{where}: damaged segmentation ({err}); export it again") from err
+
+
+def _runs(text: str | bytes) -> list[int]:
+    """Run lengths of a compressed RLE: 5 bits a character, lowest first, and from the fourth run on the difference to
+    the run before the last one. Raises ValueError when it is cut off, or holds other characters.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    runs: list[int] = []
+    value = shift = 0
+    for byte in data:
+        bits = byte - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"character {chr(byte)!r} in the counts")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) << (shift - 4)  # the sign
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("the counts are cut off")
+    return runs
 
 
 def _check_polygon(polygon: list[float], size: tuple[int, int], where: str) -> None:
