@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 
 from flywheel.data.classes import ClassTable
 from flywheel.data.sample import Sample
-from flywheel.errors import DataInvalid, IngestError
+from flywheel.errors import DataInvalid, IngestError, MaskInvalid
 from flywheel.ingest.class_lists import parse_class_list, parse_classes_json
 from flywheel.ingest.formats import detect, read_layout, visible_names
 from flywheel.ingest.ingest import class_names, read_labelled
@@ -93,6 +93,102 @@ def test_masks_without_a_class_list_are_an_error_that_says_what_to_write(tmp_pat
     mask(tmp_path / "masks" / "a.png", square(1))
     with pytest.raises(IngestError, match=r"there is no classes\.json"):
         read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+
+
+def index_mask_tree(root: Path, images: list[str], masks: dict[str, int], table: str = "") -> dict[str, object]:
+    """Write the tree, and read it: by image the class index of its label, () when defect-free, None when unlabelled,
+    or the reason why the label can't be read.
+    """
+    (root / "classes.json").write_text('["background", "a", "b", "c"]')
+    for name in images:
+        picture(root / "images" / name)
+    for name, index in masks.items():
+        mask(root / "masks" / name, square(index))
+    if table:
+        (root / "index.csv").write_text(table)
+    found: dict[str, object] = {}
+    for item in read_layout(FolderSource(str(root)), "index-mask", LIMIT)[1].items:
+        try:
+            found[item.image.removeprefix("images/")] = (
+                None if item.label is None else tuple(np.unique(item.label())[1:].tolist())
+            )
+        except MaskInvalid as err:
+            found[item.image.removeprefix("images/")] = str(err)
+    return found
+
+
+def test_masks_of_one_name_in_several_folders_go_to_the_image_in_the_same_folder(tmp_path: Path) -> None:
+    names = ["r1/1.png", "r2/1.png", "r3/1.png"]
+    found = index_mask_tree(tmp_path, names, {"r1/1.png": 1, "r2/1.png": 2})
+    assert found == {"r1/1.png": (1,), "r2/1.png": (2,), "r3/1.png": None}
+    table = "id,file,classes\n" + "".join(f"1,images/{name},{c}\n" for name, c in zip(names, "ab ", strict=True))
+    assert index_mask_tree(tmp_path, [], {}, table) == {"r1/1.png": (1,), "r2/1.png": (2,), "r3/1.png": ()}
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "table", "want"),
+    [
+        (["r1/1.png", "r2/2.png"], {"1.png": 1, "2.png": 2}, "", {"r1/1.png": (1,), "r2/2.png": (2,)}),
+        (["1.png"], {"r1/1.png": 1}, "", {"1.png": (1,)}),
+        (
+            ["1.png", "2.png"],
+            {"p.png": 1, "q.png": 2},
+            "p,images/1.png\nq,images/2.png",
+            {"1.png": (1,), "2.png": (2,)},
+        ),
+        (["1.png"], {"1.png": 1}, "7,images/1.png", {"1.png": (1,)}),
+        (["1.png"], {"r1/p.png": 1}, "r1/p,images/1.png", {"1.png": (1,)}),
+    ],
+)
+def test_a_mask_is_found_by_its_id_and_by_its_bare_name_where_these_are_clear(
+    tmp_path: Path, images: list[str], masks: dict[str, int], table: str, want: dict[str, object]
+) -> None:
+    assert index_mask_tree(tmp_path, images, masks, table and f"id,file\n{table}\n") == want
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "table", "reason"),
+    [
+        (
+            ["1.png", "2.png"],
+            ["1.png", "2.png"],
+            "2,images/1.png\n1,images/2.png",
+            "id 2 says masks/2.png, the name says",
+        ),
+        (["1.png", "2.png"], ["2.png"], "2,images/1.png\n,images/2.png", "which is named like images/2.png"),
+        (["r1/1.png", "r2/1.png"], ["1.png"], "", "masks/1.png may also belong to images/r2/1.png"),
+        (["1.png"], ["r1/1.png", "r2/1.png"], "", "its mask may be masks/r1/1.png or masks/r2/1.png"),
+        (["1.png"], ["1.png", "1.bmp"], "", "its mask may be masks/1.bmp or masks/1.png"),
+        (["1.png"], ["r1/p.png", "r2/p.png"], "p,images/1.png", "its mask may be masks/r1/p.png or masks/r2/p.png"),
+    ],
+)
+def test_an_image_that_may_have_several_masks_is_set_aside_with_their_names(
+    tmp_path: Path, images: list[str], masks: list[str], table: str, reason: str
+) -> None:
+    found = index_mask_tree(tmp_path, images, dict.fromkeys(masks, 1), table and f"id,file\n{table}\n")
+    assert reason in str(found[images[0]])
+
+
+@pytest.mark.parametrize("file", ["images\\1.png", "./images/1.png", ".\\images\\1.png"])
+def test_an_index_written_on_windows_names_the_same_files(tmp_path: Path, file: str) -> None:
+    picture(tmp_path / "images" / "1.png")
+    (tmp_path / "index.csv").write_text(f"file,group,split\n{file},roll1,test\n")
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [(item.image, item.group, item.given_split) for item in layout.items] == [("images/1.png", "roll1", "test")]
+    assert layout.problems == []
+
+
+def test_while_the_index_misspells_a_file_no_unlisted_image_is_taken_without_its_group(tmp_path: Path) -> None:
+    for name in ("1.PNG", "2.png"):
+        picture(tmp_path / "images" / name)
+    (tmp_path / "index.csv").write_text("file,group\nimages/1.png,roll1\nimages/2.png,roll1\n")
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [item.image for item in layout.items] == ["images/2.png"]
+    assert [file for file, _ in layout.problems] == ["images/1.png", "images/1.PNG"]
+    assert "mend the table first" in layout.problems[1][1]
+    (tmp_path / "index.csv").write_text("file,group\nimages/2.png,roll1\n")
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [item.image for item in layout.items] == ["images/2.png", "images/1.PNG"]
 
 
 @pytest.mark.parametrize(
@@ -286,6 +382,11 @@ def test_coco_without_any_annotation_is_unlabelled(tmp_path: Path) -> None:
         {"size": [5, 5], "counts": [25]},
         {"size": [12, 10], "counts": [7, 3]},
         {"size": [12, 10], "counts": "zz!!"},
+        {"size": [12, 10], "counts": "0"},
+        {"size": [12, 10], "counts": ""},
+        {"size": [12, 10], "counts": "h"},
+        {"size": [12, 10], "counts": "P1lN"},
+        {"size": [12, 10], "counts": 120},
         {"counts": [120]},
         "text",
     ],
