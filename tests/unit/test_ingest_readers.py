@@ -1,6 +1,7 @@
 """Every vendor's layout: a tiny tree written by hand comes back as the masks that were put into it."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -196,11 +197,43 @@ def test_while_the_index_misspells_a_file_no_unlisted_image_is_taken_without_its
     [
         ('{"0": "background", "2": "b", "1": "a"}', {1: "a", 2: "b"}),
         ('["background", "a", "b"]', {1: "a", 2: "b"}),
+        ('["_Background_", "a"]', {1: "a"}),
+        ('{"0": "正常", "1": "a", "255": "ignore"}', {1: "a"}),
         ('{"classes": [{"index": 1, "name": "a", "colour": "#fff"}], "ignore": 255}', {1: "a"}),
     ],
 )
 def test_classes_json_is_read_in_each_form(text: str, want: dict[int, str]) -> None:
     assert parse_classes_json(text, "classes.json") == want
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('["hole", "stain"]', "classes.json: index 0 is 'hole', but 0 is background; put \"background\" first"),
+        ('{"0": "hole", "1": "stain"}', "index 0 is 'hole'"),
+        ('{"classes": [{"index": 0, "name": "hole"}]}', "index 0 is 'hole'"),
+        ('{"1": "hole", "01": "stain"}', "index 1 is 'hole' and 'stain'; give each class its own"),
+        ('{"1": "hole", "1": "stain"}', "a key stands twice among 1, 1"),
+    ],
+)
+def test_a_class_at_index_0_and_two_classes_at_one_index_are_refused(text: str, reason: str) -> None:
+    with pytest.raises(IngestError, match=re.escape(reason)):
+        parse_classes_json(text, "classes.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("\"a\": {'hole': 0, 'stain': 1}", "DS-a.md: a: index 0 is 'hole', but 0 is background"),
+        ('"a": {‘hole’: 0, ‘stain’: 1}', "DS-a.md: a: index 0 is 'hole'"),
+        ("\"a\": {'hole': 1, 'stain': 1}", "DS-a.md: a: index 1 is 'hole' and 'stain'"),
+        ("0: hole\n1: stain\n", "DS-a.md: index 0 is 'hole'"),
+        ("# bottle\n1: hole\n# cable\n1: bent\n", "DS-a.md: index 1 is 'hole' and 'bent'"),
+    ],
+)
+def test_the_same_rules_hold_in_defect_spectrums_lists(text: str, reason: str) -> None:
+    with pytest.raises(IngestError, match=re.escape(reason)):
+        parse_class_list(text, "DS-a.md")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"x": "a"}', '{"300": "a"}', '{"1": "a", "2": "A"}', "3", '{"1": ""}'])
@@ -288,6 +321,7 @@ def test_defect_spectrum_product_without_a_class_list_is_never_given_the_names_o
 @pytest.mark.parametrize(
     ("text", "want"),
     [
+        ("\"a\": {'good': 0, 'x': 1}", {"a": {1: "x"}}),
         ('d = {"a b": {\'x\': 1, "y\'s": 2}}', {"a b": {1: "x", 2: "y's"}}),
         ("“a”: {“x”: 1，}\n", {"a": {1: "x"}}),
         ("| index | name |\n|---|---|\n| 1 | hole |\n| 2 | 断纱 |\n", {"": {1: "hole", 2: "断纱"}}),
@@ -413,6 +447,20 @@ def test_plain_images_are_found_when_nothing_else_is_there(tmp_path: Path) -> No
     source = FolderSource(str(tmp_path))
     assert detect(source, visible_names(source)) == "images"
     assert [item.image for item in read_layout(source, "auto", LIMIT)[1].items] == ["deep/er/a.png"]
+
+
+@pytest.mark.parametrize("file", ["index.csv", "masks/a.png"])
+def test_an_index_mask_folder_further_down_is_an_error_and_its_masks_never_become_pictures(
+    tmp_path: Path, file: str
+) -> None:
+    picture(tmp_path / "d1" / "images" / "a.png")
+    if file == "index.csv":
+        (tmp_path / "d1" / file).write_text("file\nimages/a.png\n")
+    else:
+        mask(tmp_path / "d1" / file, square(1))
+    with pytest.raises(IngestError, match=r"lies in d1/; give that folder, or pack the archive from inside it"):
+        read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert len(read_layout(FolderSource(str(tmp_path)), "images", LIMIT)[1].items) > 0
 
 
 def test_two_formats_in_one_source_are_an_error_that_names_both(tmp_path: Path) -> None:
