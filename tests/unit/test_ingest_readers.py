@@ -302,6 +302,32 @@ def test_defect_spectrum_gives_classes_of_each_product_and_captions(tmp_path: Pa
     assert samples["DS-MVTec/bottle/image/good/001.png"].class_indices == ()
 
 
+@pytest.mark.parametrize(
+    ("workbook", "path", "captioned"),
+    [
+        ("captions.xlsx", "hazelnut/image/crack/085.png", ["hazelnut/image/crack/085.png"]),
+        ("captions.xlsx", "DS-MVTec/hazelnut/crack/085.png", ["hazelnut/image/crack/085.png"]),
+        ("hazelnut/captions.xlsx", "crack/085.png", ["hazelnut/image/crack/085.png"]),
+        ("captions.xlsx", "wood/image/crack/085.png", []),
+        ("captions.xlsx", "085.png", []),  # of the three images of that name none is meant for sure
+        ("captions.xlsx", "086.png", ["bottle/image/good/086.png"]),
+    ],
+)
+def test_a_defect_spectrum_caption_never_goes_to_an_image_that_only_has_the_same_file_name(
+    tmp_path: Path, workbook: str, path: str, captioned: list[str]
+) -> None:
+    for name in ("hazelnut/image/crack/085.png", "bottle/image/good/085.png", "bottle/image/good/086.png"):
+        picture(tmp_path / name)
+    mask(tmp_path / "hazelnut" / "mask" / "crack" / "085_mask.png", square(1))
+    (tmp_path / "DS-MVTec.md").write_text("'hazelnut': {'crack': 1}\n'bottle': {'broken': 1}\n")
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(["path", "caption"])
+    book.worksheets[0].append([path, "A crack in the hazelnut."])
+    book.save(tmp_path / workbook)
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [item.image for item in layout.items if item.caption] == captioned
+
+
 def test_defect_spectrum_without_defect_folders_and_with_the_misspelt_colour_masks(tmp_path: Path) -> None:
     ring = tmp_path / "DS-VISION" / "Ring"
     picture(ring / "image" / "0001.png")
