@@ -2,7 +2,7 @@
 
 All annotations of an image go into one index mask, later ones on top; a crowd region becomes 255 (ignore). In a file
 that has annotations, an image without any is defect-free; in a file without annotations all images are unlabelled.
-The split is read from the file's name or folder (train, val, valid, test).
+The split is read from the file's name, else from its folders, the nearest first (train, val, valid, test ...).
 """
 
 import math
@@ -78,18 +78,24 @@ def _read_file(name: str, content: dict[str, Any], finder: Finder, max_pixels: i
                 found,
                 label=label,
                 classes=classes,
-                product=str(image.get("product", "")),
-                group=str(image.get("group", "")),
+                product=_text(image, "product"),
+                group=_text(image, "group"),
                 given_split=split,
-                caption=str(image.get("caption", "")),
+                caption=_text(image, "caption"),
             )
         )
 
 
+def _text(image: dict[str, Any], key: str) -> str:
+    value = image.get(key)
+    return "" if value is None else str(value).strip()
+
+
 def _split(name: str) -> str:
-    for word in re.findall(r"[a-z]+", name.lower()):
-        if word in GIVEN:
-            return GIVEN[word]
+    for part in reversed(name.lower().split("/")):
+        for word in re.findall(r"[a-z]+", part):
+            if word in GIVEN:
+                return GIVEN[word]
     return ""
 
 

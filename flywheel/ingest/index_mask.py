@@ -17,7 +17,7 @@ import numpy as np
 
 from flywheel.errors import IngestError, MaskInvalid
 from flywheel.ingest.class_lists import parse_classes_json
-from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask, missing_label, read_mask
+from flywheel.ingest.layout import Item, Layout, NoMask, given_split, missing_label, read_mask
 from flywheel.ingest.mask_finder import MaskFinder
 from flywheel.ingest.masks import check_indices
 from flywheel.ingest.source import Source, is_image_name, read_table_text
@@ -60,6 +60,11 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
         found, fault = finder.find(name, row.get("id", ""))
         layout.recognised |= set(found)
         mask = found[0] if found else ""
+        try:
+            split = given_split(row.get("split", ""), f"{name}: {TABLE} line {line}")
+        except IngestError as err:
+            layout.problems.append((name, str(err)))
+            continue
         layout.items.append(
             Item(
                 name,
@@ -68,7 +73,7 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
                 mask_file=mask,
                 product=row.get("product", ""),
                 group=row.get("group", ""),
-                given_split=GIVEN.get(row.get("split", "").lower(), ""),
+                given_split=split,
                 caption=row.get("caption", ""),
             )
         )

@@ -179,6 +179,18 @@ def test_an_index_written_on_windows_names_the_same_files(tmp_path: Path, file: 
     assert layout.problems == []
 
 
+@pytest.mark.parametrize("word", ["holdout", "eval", "dev", "0"])
+def test_an_unknown_split_in_the_index_is_a_problem_and_the_image_waits(tmp_path: Path, word: str) -> None:
+    for name in ("1.png", "2.png"):
+        picture(tmp_path / "images" / name)
+    (tmp_path / "index.csv").write_text(f"file,split\nimages/1.png,{word}\nimages/2.png,Reserve\n")
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [(item.image, item.given_split) for item in layout.items] == [("images/2.png", "reserve")]
+    [(file, reason)] = layout.problems
+    assert file == "images/1.png"
+    assert reason.startswith(f"images/1.png: index.csv line 2: split {word!r}, expected one of train, training, val")
+
+
 def test_while_the_index_misspells_a_file_no_unlisted_image_is_taken_without_its_group(tmp_path: Path) -> None:
     for name in ("1.PNG", "2.png"):
         picture(tmp_path / "images" / name)
@@ -423,6 +435,32 @@ def test_coco_finds_images_in_the_official_folders(tmp_path: Path) -> None:
     annotations = [{"image_id": 1, "category_id": 3, "segmentation": square_polygon}]
     coco_file(tmp_path / "annotations" / "instances_val2017.json", [entry(1, "x.png")], annotations)
     assert labelled(tmp_path, "hole")["val2017/x.png"].areas() == {1: 20}
+
+
+@pytest.mark.parametrize(
+    ("file", "split"),
+    [
+        ("training set/annotations/instances_test.json", "test"),
+        ("val/train/annotations.json", "train"),
+        ("annotations/instances_reserve.json", "reserve"),
+        ("annotations/all.json", ""),
+    ],
+)
+def test_the_name_of_a_coco_file_tells_the_split_before_its_folders(tmp_path: Path, file: str, split: str) -> None:
+    picture(tmp_path / "x.png")
+    coco_file(tmp_path / file, [entry(1, "x.png")], [])
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [item.given_split for item in layout.items] == [split]
+
+
+def test_coco_texts_that_are_null_are_empty_and_not_one_group_called_none(tmp_path: Path) -> None:
+    picture(tmp_path / "x.png")
+    picture(tmp_path / "y.png")
+    texts = [{"group": None, "product": None, "caption": None}, {"group": 0, "product": " p ", "caption": "A."}]
+    images = [entry(1, "x.png") | texts[0], entry(2, "y.png") | texts[1]]
+    coco_file(tmp_path / "a.json", images, [])
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [(item.group, item.product, item.caption) for item in layout.items] == [("", "", ""), ("0", "p", "A.")]
 
 
 def test_coco_without_any_annotation_is_unlabelled(tmp_path: Path) -> None:
