@@ -221,6 +221,8 @@ def test_every_bad_annotation_is_set_aside_with_its_reason_and_the_rest_is_taken
         task("broken.png", [brush(ring(), "hole")]),
         task("gone.png", [brush(ring(), "hole")]),
         task("../../etc/passwd.png", [brush(ring(), "hole")]),
+        task("nul\0.png", [brush(ring(), "hole")]),
+        task("half\ud800.png", [brush(ring(), "hole")]),
         {"data": {"text": "no image"}, "annotations": []},
         {"data": {"image": "good.png"}, "annotations": [3]},
         {"data": {"image": "good.png"}, "annotations": [{"result": "x"}]},
@@ -236,7 +238,8 @@ def test_every_bad_annotation_is_set_aside_with_its_reason_and_the_rest_is_taken
         assert words in reasons[f"{name}.png"]
     assert "not an image" in reasons["broken.png"]
     assert "not in the source" in reasons["gone.png"]
-    assert "not in the source" in reasons["../../etc/passwd.png"]
+    for file in ("../../etc/passwd.png", "nul\0.png", "half\\ud800.png"):
+        assert "not in the source" in reasons[file]
     faults = [row["reason"] for row in report.rejected if row["file"] == "project-1.json"]
     assert len(faults) == 6
     assert all("has no usable" in fault for fault in faults)
