@@ -21,7 +21,7 @@ def label(ws: Workspace, params: Params) -> dict[str, Any]:
     oracle = DatasetOracle(params.label.oracle, params.ingest.max_pixels)
     if params.label.annotator == "clicks":
         return _label_with_clicks(ws, params, oracle)
-    return answer_queue(ws.paths, oracle, language=params.build_generation.caption_language)
+    return answer_queue(ws.paths, oracle)
 
 
 def _label_with_clicks(ws: Workspace, params: Params, oracle: DatasetOracle) -> dict[str, Any]:
@@ -47,4 +47,4 @@ def _label_with_clicks(ws: Workspace, params: Params, oracle: DatasetOracle) -> 
             waiting = asked - sum(desk.round.counts()[status] for status in CLOSED)
         finally:
             database.close()
-        return hand_over(ws.paths, params.label, language=language) | {"asked": asked, "waiting": waiting}
+        return hand_over(ws.paths, params.label) | {"asked": asked, "waiting": waiting}

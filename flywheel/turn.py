@@ -95,7 +95,7 @@ def collect(ws: Workspace, params: Params) -> dict[str, Any]:
     """Take over what people labelled since the last turn; see `labelling.handover.hand_over`."""
     from flywheel.labelling.handover import hand_over
 
-    return hand_over(ws.paths, params.label, language=params.build_generation.caption_language)
+    return hand_over(ws.paths, params.label)
 
 
 def prioritize(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any]:

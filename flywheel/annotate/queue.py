@@ -4,13 +4,11 @@ One small JSON file {"turn", "entries": [{"id", "shard", "why", "score"}], "done
 shard; the queue is marked done after it, so a crash in between answers the rest and doubles nothing.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from flywheel.annotate.annotator import Annotator
-from flywheel.data.captions import caption
 from flywheel.data.classes import ClassTable
 from flywheel.data.sample import Sample, check_mask
 from flywheel.data.shards import read_index, read_samples, write_shards
@@ -42,10 +40,11 @@ def read_queue(paths: Paths) -> dict[str, Any] | None:
     return queue
 
 
-def answer_queue(paths: Paths, annotator: Annotator, *, language: str = "en") -> dict[str, Any]:
+def answer_queue(paths: Paths, annotator: Annotator) -> dict[str, Any]:
     """Let `annotator` label the queue's images, write them as labelled shards and mark the queue done.
 
-    language: of the captions made from the masks, en or zh. Entries that are labelled already are not asked again.
+    Entries that are labelled already are not asked again. Captions stay the data set's own, or empty: those made from
+    masks are the generation's.
     Returns asked, answered, clicks, waiting (what nobody could answer) and the new shards' names.
     Raises WorkspaceError without a queue, MaskInvalid for an answer that does not fit its image or the classes.
     """
@@ -61,7 +60,7 @@ def answer_queue(paths: Paths, annotator: Annotator, *, language: str = "en") ->
     if asked:
         classes = _with_names(paths, annotator)
         samples = read_samples(paths.shards, pd.DataFrame(asked)[["id", "shard"]])
-        answers = [_captioned(answer, classes, language) for answer in annotator.label(samples, classes)]
+        answers = [_checked(answer, classes) for answer in annotator.label(samples, classes)]
         shards = [path.name for path in write_shards(paths.shards, "real", answers)]
     if not queue["done"]:
         write_queue(paths, queue | {"done": True})
@@ -83,7 +82,7 @@ def _with_names(paths: Paths, annotator: Annotator) -> ClassTable:
     return classes
 
 
-def _captioned(answer: Sample, classes: ClassTable, language: str) -> Sample:
+def _checked(answer: Sample, classes: ClassTable) -> Sample:
     assert answer.mask is not None, f"sample {answer.id}: an annotator's answer has no mask"
     check_mask(answer.mask, answer.image.shape, len(classes), f"answer to sample {answer.id}")
-    return replace(answer, caption=caption(answer.mask, classes, language=language))
+    return answer

@@ -113,7 +113,8 @@ def assign_splits(
     index: id, product, group, given_split, labelled, and `classes` (frozenset of class indices per row).
     honour_given: follow the data set's own split where a group has one; a given train group may become val, with the
     share val / (1 - test), unless the data set brings val groups itself. Groups of a frozen product never become test:
-    a given test group goes to reserve. Unlabelled groups go to train or val: a test set needs labels.
+    a given test group goes to reserve, and a given reserve group always does. Unlabelled groups go to train or val: a
+    test set needs labels.
     Every class with one group gets it in train, with 2 one also in test, with 3 one also in val, as far as the free
     groups allow (groups with several classes can make that impossible).
     """
@@ -163,7 +164,7 @@ def _groups(product: str, part: pd.DataFrame, seed: int) -> list[_Group]:
                 sha256(f"{seed}|{product}|{name}".encode()),
                 frozenset().union(*rows["classes"]),
                 bool(rows["labelled"].any()),
-                frozenset(rows["given_split"]) & {TRAIN, VAL, TEST},
+                _given(rows["given_split"]),
             )
         )
     groups.sort(key=lambda group: group.order)
@@ -176,6 +177,12 @@ def _groups(product: str, part: pd.DataFrame, seed: int) -> list[_Group]:
     return groups
 
 
+def _given(words: pd.Series) -> frozenset[str]:
+    """The splits that a group's rows name. Reserve counts alone: an exported group has late labels and twins in it."""
+    given = frozenset(words)
+    return given & {TRAIN, VAL, TEST} or given & {RESERVE}
+
+
 def _decide(groups: list[_Group], params: Split, honour_given: bool, frozen: bool) -> None:
     """Set split and how of the new groups."""
     brings_val = any(VAL in group.given for group in groups)
@@ -183,7 +190,7 @@ def _decide(groups: list[_Group], params: Split, honour_given: bool, frozen: boo
         given = next(iter(group.given)) if honour_given and len(group.given) == 1 else ""
         if given == TEST:
             group.split, group.how = (RESERVE, GIVEN_FROZEN) if frozen else (TEST, GIVEN)
-        elif given == VAL or (given == TRAIN and brings_val):
+        elif given in (VAL, RESERVE) or (given == TRAIN and brings_val):
             group.split, group.how = given, GIVEN
         elif given == TRAIN:
             group.how = HASH_GIVEN_TRAIN

@@ -1,5 +1,6 @@
 """A source in a zip archive. Nothing is unpacked to disk; every entry is read on its own, up to its limit."""
 
+import lzma
 import stat
 import zipfile
 import zlib
@@ -9,9 +10,11 @@ from flywheel.errors import IngestError, UnreadableImage
 from flywheel.ingest.source import check_size
 
 _ENCRYPTED = 0x1
+_UTF8 = 0x800  # the name is UTF-8; without it, programs write names in the encoding of their machine
+_CP437_LETTERS = {*range(0x80, 0xA6), 0xE1}  # bytes of accented letters
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 # what zipfile raises for bytes that do not fit together; RuntimeError for features of zip that it does not know
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
 
 
 class ZipSource:
@@ -27,15 +30,15 @@ class ZipSource:
         self._problems: list[tuple[str, str]] = []
         for entry in self._archive.infolist():
             if not entry.is_dir():
-                reason = self._fault(entry)
+                name, reason = _name(entry)
+                reason = reason or self._fault(name, entry)
                 if reason:
-                    self._problems.append((entry.filename, f"{entry.filename}: {reason}"))
+                    self._problems.append((name, f"{name}: {reason}"))
                 else:
-                    self._entries[entry.filename] = entry
+                    self._entries[name] = entry
 
-    def _fault(self, entry: zipfile.ZipInfo) -> str:
+    def _fault(self, name: str, entry: zipfile.ZipInfo) -> str:
         """Why an entry is no readable file; "" when it is one."""
-        name = entry.filename
         if name.startswith("/") or "\\" in name or {"", ".", ".."} & set(name.split("/")):
             return "a name that leads out of the archive; pack it again with names below one folder"
         if name in self._entries:
@@ -66,3 +69,19 @@ class ZipSource:
             raise UnreadableImage(f"{name}: damaged in the archive ({err}); download it again") from err
         check_size(name, len(content), limit)
         return content
+
+
+def _name(entry: zipfile.ZipInfo) -> tuple[str, str]:
+    """(name, fault). zipfile takes every name without the UTF-8 flag for CP437, as western Windows writes it; tools on
+    Linux write UTF-8, and Chinese Windows GBK.
+    """
+    if entry.flag_bits & _UTF8 or entry.filename.isascii():
+        return entry.filename, ""
+    raw = entry.filename.encode("cp437")
+    western = {byte for byte in raw if byte > 0x7F} <= _CP437_LETTERS
+    for encoding in ("utf-8", "gb2312", "cp437" if western else "gb18030"):
+        try:
+            return raw.decode(encoding), ""
+        except UnicodeDecodeError:
+            continue
+    return entry.filename, "a name in an unknown encoding; pack the archive with UTF-8 names"

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections.abc import Iterable
 
 from flywheel.data.classes import IGNORE, MAX_CLASSES
 from flywheel.errors import IngestError
@@ -12,6 +13,8 @@ _DICTIONARY = re.compile(
     rf"(?:{_QUOTE}(?P<quoted>[^\"'`‘’“”\n{{}}]+){_QUOTE}|(?P<bare>[\w\-]+))\s*[:=]\s*\{{(?P<body>[^{{}}]*)\}}"
 )
 _NAMED = re.compile(rf"{_QUOTE}(?P<name>[^\"'`‘’“”\n]+){_QUOTE}\s*:\s*(?P<index>\d+)")
+# What the entry for index 0 may be called, in any case; dashes and underscores count as spaces.
+_BACKGROUND = {"", "background", "bg", "good", "normal", "ok", "none", "no defect", "defect free", "背景", "正常"}
 _NUMBERED = re.compile(
     rf"^[\s|*\-]*{_QUOTE}?(?P<index>\d+){_QUOTE}?\s*[.:)|=]\s*{_QUOTE}?(?P<name>[^\W\d][^|\n]*?){_QUOTE}?[\s|,]*$", re.M
 )
@@ -22,7 +25,7 @@ def parse_classes_json(text: str, where: str) -> dict[int, str]:
     or {"classes": [{"index": 1, "name": "hole"}]}. Raises IngestError.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as err:
         raise IngestError(f"{where}: not valid JSON ({err}); mend the file") from err
     if isinstance(content, dict) and isinstance(content.get("classes"), list):
@@ -33,15 +36,32 @@ def parse_classes_json(text: str, where: str) -> dict[int, str]:
         pairs = list(enumerate(content))
     else:
         pairs = []
-    classes: dict[int, str] = {}
+    rows: list[tuple[int, str]] = []
     for pair in pairs:
         try:
-            index, name = int(str(pair[0])), str(pair[1]).strip()
+            rows.append((int(str(pair[0])), str(pair[1]).strip()))
         except (TypeError, ValueError, IndexError) as err:
             raise IngestError(f'{where}: entry {pair!r}, expected "index": "name"; mend the file') from err
-        if index not in (0, IGNORE):
-            classes[index] = name
-    return check_classes(classes, where)
+    return check_classes(_defects(rows, where), where)
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}")
+    return found
+
+
+def _defects(rows: Iterable[tuple[int, str]], where: str) -> dict[int, str]:
+    """index -> name without background and ignore. Raises IngestError when index 0 is a class, or an index is twice."""
+    classes: dict[int, str] = {}
+    for index, name in rows:
+        if index in classes:
+            raise IngestError(f"{where}: index {index} is {classes[index]!r} and {name!r}; give each class its own")
+        if index == 0 and re.sub(r"[\s_\-]+", " ", name).strip().casefold() not in _BACKGROUND:
+            raise IngestError(f'{where}: index 0 is {name!r}, but 0 is background; put "background" first')
+        classes[index] = name
+    return {index: name for index, name in classes.items() if index not in (0, IGNORE)}
 
 
 def check_classes(classes: dict[int, str], where: str) -> dict[int, str]:
@@ -65,24 +85,21 @@ def parse_class_list(text: str, where: str) -> dict[str, dict[int, str]]:
     tables: dict[str, dict[int, str]] = {}
     for found in _DICTIONARY.finditer(text):
         product = (found["quoted"] or found["bare"]).strip()
-        pairs = _named_pairs(found["body"])
-        if pairs:
-            tables[product] = check_classes(pairs, f"{where}: {product}")
+        classes = _defects(_named_pairs(found["body"]), f"{where}: {product}")
+        if classes:
+            tables[product] = check_classes(classes, f"{where}: {product}")
     if not tables:
-        pairs = _named_pairs(text) or {int(pair["index"]): pair["name"].strip() for pair in _NUMBERED.finditer(text)}
-        pairs.pop(0, None)
-        pairs.pop(IGNORE, None)
-        if pairs:
-            tables[""] = check_classes(pairs, where)
+        numbered = [(int(pair["index"]), pair["name"].strip()) for pair in _NUMBERED.finditer(text)]
+        classes = _defects(_named_pairs(text) or numbered, where)
+        if classes:
+            tables[""] = check_classes(classes, where)
     return tables
 
 
-def _named_pairs(body: str) -> dict[int, str]:
-    """index -> name of a dictionary's inside: as Python reads it, else pair by pair, for typographic quotes."""
+def _named_pairs(body: str) -> list[tuple[int, str]]:
+    """(index, name) of a dictionary's inside: as Python reads it, else pair by pair, for typographic quotes."""
     try:
         content = ast.literal_eval(f"{{{body}}}")
-        pairs = {int(index): str(name).strip() for name, index in content.items()}
+        return [(int(index), str(name).strip()) for name, index in content.items()]
     except (ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
-        pairs = {int(pair["index"]): pair["name"].strip() for pair in _NAMED.finditer(body)}
-    pairs.pop(0, None)
-    return pairs
+        return [(int(pair["index"]), pair["name"].strip()) for pair in _NAMED.finditer(body)]

@@ -2,7 +2,7 @@
 
 All annotations of an image go into one index mask, later ones on top; a crowd region becomes 255 (ignore). In a file
 that has annotations, an image without any is defect-free; in a file without annotations all images are unlabelled.
-The split is read from the file's name or folder (train, val, valid, test).
+The split is read from the file's name, else from its folders, the nearest first (train, val, valid, test ...).
 """
 
 import math
@@ -78,18 +78,24 @@ def _read_file(name: str, content: dict[str, Any], finder: Finder, max_pixels: i
                 found,
                 label=label,
                 classes=classes,
-                product=str(image.get("product", "")),
-                group=str(image.get("group", "")),
+                product=_text(image, "product"),
+                group=_text(image, "group"),
                 given_split=split,
-                caption=str(image.get("caption", "")),
+                caption=_text(image, "caption"),
             )
         )
 
 
+def _text(image: dict[str, Any], key: str) -> str:
+    value = image.get(key)
+    return "" if value is None else str(value).strip()
+
+
 def _split(name: str) -> str:
-    for word in re.findall(r"[a-z]+", name.lower()):
-        if word in GIVEN:
-            return GIVEN[word]
+    for part in reversed(name.lower().split("/")):
+        for word in re.findall(r"[a-z]+", part):
+            if word in GIVEN:
+                return GIVEN[word]
     return ""
 
 
@@ -124,18 +130,39 @@ def region(segmentation: Any, size: tuple[int, int], where: str) -> np.ndarray:
         else:
             if list(segmentation["size"]) != [height, width]:
                 raise MaskInvalid(f"{where}: RLE of size {segmentation['size']}, image is {[height, width]}")
-            coded = segmentation
-            if isinstance(segmentation["counts"], list):
-                if sum(segmentation["counts"]) != height * width or min(segmentation["counts"]) < 0:
-                    raise MaskInvalid(
-                        f"{where}: RLE counts add up to {sum(segmentation['counts'])}, not {height * width}"
-                    )
+            coded, counts = segmentation, segmentation["counts"]
+            runs = counts if isinstance(counts, list) else _runs(counts)
+            if sum(runs) != height * width or min(runs) < 0:  # pycocotools would leave the rest of the mask unset
+                raise MaskInvalid(f"{where}: RLE counts add up to {sum(runs)}, not {height * width}; export it again")
+            if isinstance(counts, list):
                 coded = rle.frPyObjects(segmentation, height, width)
         return rle.decode(coded).astype(bool)
     except MaskInvalid:
         raise
     except Exception as err:  # pycocotools raises whatever its C code meets
         raise MaskInvalid(f"{where}: damaged segmentation ({err}); export it again") from err
+
+
+def _runs(text: str | bytes) -> list[int]:
+    """Run lengths of a compressed RLE: 5 bits a character, lowest first, and from the fourth run on the difference to
+    the run before the last one. Raises ValueError when it is cut off, or holds other characters.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    runs: list[int] = []
+    value = shift = 0
+    for byte in data:
+        bits = byte - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"character {chr(byte)!r} in the counts")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) << (shift - 4)  # the sign
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("the counts are cut off")
+    return runs
 
 
 def _check_polygon(polygon: list[float], size: tuple[int, int], where: str) -> None:

@@ -4,8 +4,8 @@
     images/a.png
 
 Shapes lie above each other by `z_order`, then as written. In a file with shapes an image without any is defect-free;
-in a file without shapes all images are unlabelled. `subset` is the split. What is no exact outline (boxes, points,
-lines, cuboids, skeletons, ellipses) is no mask: such an image is set aside.
+in a file without shapes all images are unlabelled. `subset` is the split, where it is not CVAT's own word `default`.
+What is no exact outline (boxes, points, lines, cuboids, skeletons, ellipses) is no mask: such an image is set aside.
 """
 
 import math
@@ -19,13 +19,14 @@ from flywheel.errors import IngestError, MaskInvalid
 from flywheel.ingest.coco import region
 from flywheel.ingest.finder import Finder
 from flywheel.ingest.labels import Labels, check_frame, painted
-from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask
+from flywheel.ingest.layout import Item, Layout, NoMask, given_split
 from flywheel.ingest.markup import parse_xml
 from flywheel.ingest.source import Source, is_image_name, read_table_text, suffix
 
 NAME = "cvat"
 LOOKS_FOR = "an XML file of CVAT for images 1.1"
 NO_MASK = ("box", "polyline", "points", "cuboid", "skeleton", "ellipse")
+NO_SUBSET = "default"
 SHAPES = ("mask", "polygon", *NO_MASK)
 _ROOT = re.compile(r"<annotations[\s>]")
 _HEAD = 4096  # characters in which the root must begin
@@ -83,12 +84,16 @@ def _read_file(name: str, root: ElementTree.Element, finder: Finder, max_pixels:
         if not found:
             layout.problems.append((file, f"{file}: listed in {name}, not in the source; add the file"))
             continue
+        try:
+            split = given_split("" if subset.lower() == NO_SUBSET else subset, f"{name}: {file}")
+        except IngestError as err:
+            layout.problems.append((found, str(err)))
+            continue
         label: Callable[[], np.ndarray] | None = None
         if drawn:
             label = _label(f"{name}: {file}", drawn, labels, size, max_pixels)
         elif any_shape:
             label = NoMask()
-        split = GIVEN.get(subset.lower(), "")
         layout.items.append(Item(found, label=label, classes=labels.classes, given_split=split))
 
 

@@ -11,6 +11,7 @@ alone and listed.
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -51,7 +52,7 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
         elif place["part"] != "image":
             layout.recognised.add(name)
     lists = _class_lists(source, names, layout)
-    captions = _captions(source, names, layout)
+    captions = _Captions(source, names, layout, [name for name, place in places.items() if place["part"] == "image"])
     for name, place in places.items():
         if place["part"] != "image":
             continue
@@ -70,8 +71,7 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
             wanted = joined_name(product, "mask", defect, f"{stem(place['file'])}_mask.png")
             label = missing_label(f"{name}: no mask {wanted}; add it, or take the images without labels")
         item_product = product.rpartition("/")[2]
-        caption = _caption_of(name, captions)
-        layout.items.append(Item(name, label, classes, mask_file=mask, product=item_product, caption=caption))
+        layout.items.append(Item(name, label, classes, mask_file=mask, product=item_product, caption=captions.of(name)))
     layout.ignored += [(mask, f"{mask}: a mask without an image") for mask in masks.values()]
     return layout
 
@@ -122,22 +122,38 @@ def _classes_of(product: str, lists: dict[str, dict[str, dict[int, str]]]) -> di
         here = folder(here)
 
 
-def _captions(source: Source, names: list[str], layout: Layout) -> dict[str, str]:
-    """Every path tail that is written once -> caption; extension, case and an `image` folder in it don't matter."""
-    captions: dict[str, str] = {}
-    twice: set[str] = set()
-    for name in names:
-        if suffix(name) != ".xlsx":
-            continue
-        layout.recognised.add(name)
-        try:
-            for path, caption in _caption_rows(source.read(name, MAX_TABLE_BYTES), name):
-                for tail in _tails(joined_name(folder(name), path)):
-                    twice |= {tail} & captions.keys()
-                    captions[tail] = caption
-        except (IngestError, UnreadableImage) as err:
-            layout.problems.append((name, str(err)))
-    return {tail: caption for tail, caption in captions.items() if tail not in twice}
+class _Captions:
+    """The captions of all workbooks by path; extension, case and an `image` folder in it don't matter.
+
+    The path of a row and that of an image may begin in different folders: one must end with the whole of the other.
+    A tail that several rows or several images have belongs to none of them.
+    """
+
+    def __init__(self, source: Source, names: list[str], layout: Layout, images: list[str]) -> None:
+        self._images = Counter(tail for image in images for tail in _tails(image))
+        self._captions: dict[str, str] = {}
+        self._whole: set[str] = set()  # paths of rows as written
+        twice: set[str] = set()
+        for name in names:
+            if suffix(name) != ".xlsx":
+                continue
+            layout.recognised.add(name)
+            try:
+                for path, caption in _caption_rows(source.read(name, MAX_TABLE_BYTES), name):
+                    self._whole |= set(_tails(path)[:1])
+                    for tail in _tails(joined_name(folder(name), path)):
+                        twice |= {tail} & self._captions.keys()
+                        self._captions[tail] = caption
+            except (IngestError, UnreadableImage) as err:
+                layout.problems.append((name, str(err)))
+        for tail in twice:
+            del self._captions[tail]
+
+    def of(self, image: str) -> str:
+        """The image's caption; "" when none is its alone."""
+        whole, *shorter = _tails(image)
+        fitting = [whole, *(tail for tail in shorter if tail in self._whole and self._images[tail] == 1)]
+        return next((self._captions[tail] for tail in fitting if tail in self._captions), "")
 
 
 def _caption_rows(content: bytes, name: str) -> list[tuple[str, str]]:
@@ -172,7 +188,3 @@ def _tails(path: str) -> list[str]:
     parts = [part.casefold() for part in path.split("/") if part not in ("", ".", "image")]
     parts[-1:] = [stem(parts[-1])] if parts else []
     return ["/".join(parts[start:]) for start in range(len(parts))]
-
-
-def _caption_of(name: str, captions: dict[str, str]) -> str:
-    return next((captions[tail] for tail in _tails(name) if tail in captions), "")

@@ -2,7 +2,7 @@
 
     index.csv      columns file, and where known id, classes (names joined by '|'), group, split, product, caption
     images/0001.png
-    masks/0001.png 8-bit class indices: 0 background, 255 ignore; named like `id`, or like the image
+    masks/0001.png 8-bit class indices: 0 background, 255 ignore; named like `id`, or like the image, in its subfolder
     classes.json   {"0": "background", "1": "hole", ...}
 
 A row without classes and without a mask is a defect-free image. Without classes.json or without the column `classes`,
@@ -17,7 +17,8 @@ import numpy as np
 
 from flywheel.errors import IngestError, MaskInvalid
 from flywheel.ingest.class_lists import parse_classes_json
-from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask, missing_label, read_mask, stem
+from flywheel.ingest.layout import Item, Layout, NoMask, given_split, missing_label, read_mask
+from flywheel.ingest.mask_finder import MaskFinder
 from flywheel.ingest.masks import check_indices
 from flywheel.ingest.source import Source, is_image_name, read_table_text
 
@@ -36,7 +37,7 @@ def evidence(source: Source, names: list[str]) -> str:
 
 def read(source: Source, names: list[str], max_pixels: int) -> Layout:
     layout = Layout(recognised={TABLE, CLASSES} & set(names))
-    masks = {stem(name): name for name in names if name.startswith(MASKS) and is_image_name(name)}
+    masks = [name for name in names if name.startswith(MASKS) and is_image_name(name)]
     classes: dict[int, str] = {}
     if CLASSES in names:
         classes = parse_classes_json(read_table_text(source, CLASSES), CLASSES)
@@ -45,37 +46,57 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
             f'{MASKS} has masks but there is no {CLASSES}; write {{"0": "background", "1": "name"}} there'
         )
     known = set(names)
-    unused = dict(masks)
-    for line, row in _with_unlisted(_rows(source, names, layout), names):
-        name, key = row["file"], row.get("id") or stem(row["file"])
-        if name not in known:
+    rows = []
+    for line, row in _rows(source, names, layout):
+        name = row["file"]
+        if name in known:
+            rows.append((line, row))
+        else:
             layout.problems.append((name, f"{name}: listed in {TABLE} line {line}, not in the source; add the file"))
+    rows += _unlisted(rows, names, layout)
+    finder = MaskFinder([row["file"] for _, row in rows], masks)
+    for line, row in rows:
+        name = row["file"]
+        found, fault = finder.find(name, row.get("id", ""))
+        layout.recognised |= set(found)
+        mask = found[0] if found else ""
+        try:
+            split = given_split(row.get("split", ""), f"{name}: {TABLE} line {line}")
+        except IngestError as err:
+            layout.problems.append((name, str(err)))
             continue
-        mask_key = key if key in masks else stem(name)
-        mask = masks.get(mask_key, "")
-        unused.pop(mask_key, None)
-        layout.recognised |= {mask} - {""}
         layout.items.append(
             Item(
                 name,
-                label=_label(source, row, mask, classes, max_pixels),
+                label=missing_label(fault) if fault else _label(source, row, mask, classes, max_pixels),
                 classes=classes,
                 mask_file=mask,
                 product=row.get("product", ""),
                 group=row.get("group", ""),
-                given_split=GIVEN.get(row.get("split", "").lower(), ""),
+                given_split=split,
                 caption=row.get("caption", ""),
             )
         )
-    layout.ignored += [(mask, f"{mask}: a mask without an image") for mask in unused.values()]
+    unused = [mask for mask in masks if mask not in layout.recognised]
+    layout.ignored += [(mask, f"{mask}: a mask without an image") for mask in unused]
     return layout
 
 
-def _with_unlisted(rows: list[tuple[int, dict[str, str]]], names: list[str]) -> list[tuple[int, dict[str, str]]]:
-    """The rows, and one for every file in images/ that the table forgot: unlabelled, unless masks/ knows it."""
+def _unlisted(
+    rows: list[tuple[int, dict[str, str]]], names: list[str], layout: Layout
+) -> list[tuple[int, dict[str, str]]]:
+    """A row for every file in images/ that the table forgot: unlabelled, unless masks/ knows it.
+
+    While the table has faults, a forgotten file may be one that it misspells: taken now, it would be without its group
+    and split for ever, so it waits as a problem.
+    """
     listed = {row["file"] for _, row in rows}
     forgotten = [name for name in names if name.startswith(IMAGES) and is_image_name(name) and name not in listed]
-    return rows + [(0, {"file": name}) for name in forgotten]
+    if not layout.problems:
+        return [(0, {"file": name}) for name in forgotten]
+    reason = f"not listed in {TABLE}, which names files that are not here; mend the table first"
+    layout.problems += [(name, f"{name}: {reason}") for name in forgotten]
+    return []
 
 
 def _rows(source: Source, names: list[str], layout: Layout) -> list[tuple[int, dict[str, str]]]:
@@ -90,9 +111,12 @@ def _rows(source: Source, names: list[str], layout: Layout) -> list[tuple[int, d
                 f"{TABLE}: no column 'file' among {', '.join(columns) or 'none'}; name the columns in line 1"
             )
         reader.fieldnames = columns
+        known = set(names)
         rows = []
         for values in reader:
             row = {column: (values[column] or "").strip() for column in columns}
+            if row["file"] not in known:
+                row["file"] = row["file"].replace("\\", "/").removeprefix("./")
             if row["file"]:
                 rows.append((reader.line_num, row))
             else:

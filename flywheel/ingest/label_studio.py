@@ -20,7 +20,7 @@ from flywheel.ingest.coco import region
 from flywheel.ingest.finder import Finder
 from flywheel.ingest.json_files import first_json, read_json_files
 from flywheel.ingest.labels import Labels, check_frame, painted
-from flywheel.ingest.layout import GIVEN, Item, Layout, NoMask, missing_label
+from flywheel.ingest.layout import Item, Layout, NoMask, given_split, missing_label
 from flywheel.ingest.source import Source, is_image_name
 from flywheel.label_studio.brush import decode
 
@@ -74,6 +74,11 @@ def _read_file(name: str, tasks: list[Any], finder: "_Images", max_pixels: int, 
     for image, data, result in chosen:
         if not image:
             continue
+        try:
+            split = given_split(_text(data, "split"), f"{name}: {image}")
+        except IngestError as err:
+            layout.problems.append((image, str(err)))
+            continue
         label: Callable[[], np.ndarray] | None = None
         if result is not None:
             regions, where = [entry for entry in result if _is_region(entry)], f"{name}: {image}"
@@ -90,7 +95,7 @@ def _read_file(name: str, tasks: list[Any], finder: "_Images", max_pixels: int, 
                 classes=labels.classes,
                 product=_text(data, "product"),
                 group=_text(data, "group"),
-                given_split=GIVEN.get(_text(data, "split").lower(), ""),
+                given_split=split,
                 caption=_text(data, "caption"),
             )
         )

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from flywheel.errors import MaskInvalid, UnreadableImage
+from flywheel.errors import IngestError, MaskInvalid, UnreadableImage
 from flywheel.ingest.images import byte_limit
 from flywheel.ingest.masks import as_mask_error, decode_mask
 from flywheel.ingest.source import Source
@@ -19,6 +19,7 @@ GIVEN = {
     "validation": "val",
     "test": "test",
     "testing": "test",
+    "reserve": "reserve",
 }
 
 
@@ -48,6 +49,14 @@ class Layout:
     recognised: set[str] = field(default_factory=set)
     problems: list[tuple[str, str]] = field(default_factory=list)
     ignored: list[tuple[str, str]] = field(default_factory=list)
+
+
+def given_split(word: str, where: str) -> str:
+    """The split that a source's word names, whatever its case; "" for no word. Raises IngestError for another word."""
+    split = GIVEN.get(word.lower(), "")
+    if word and not split:
+        raise IngestError(f"{where}: split {word!r}, expected one of {', '.join(GIVEN)}, or none; rename it there")
+    return split
 
 
 class NoMask:

@@ -11,6 +11,7 @@ from flywheel.ingest.images import Picture, open_header, oriented, stored_bits
 
 # Pillow stretches 2- and 4-bit grey to 0..255; indices must come back as they were written.
 _STRETCH = {"L;2": 85, "L;4": 17}
+_LOSSY = {"JPEG": "blurs", "MPO": "blurs", "WEBP": "may blur"}
 
 
 def decode_mask(content: bytes, where: str, max_pixels: int, *, exact: bool = True) -> np.ndarray:
@@ -27,8 +28,8 @@ def decode_mask(content: bytes, where: str, max_pixels: int, *, exact: bool = Tr
         raise MaskInvalid(f"{where}: the mask is not an image; export it again as PNG") from err
     except UnreadableImage as err:
         raise MaskInvalid(str(err)) from err
-    if exact and image.format in ("JPEG", "MPO"):
-        raise MaskInvalid(f"{where}: JPEG blurs class indices; export the mask as PNG")
+    if exact and image.format in _LOSSY:
+        raise MaskInvalid(f"{where}: {image.format} {_LOSSY[image.format]} class indices; export the mask as PNG")
     bits = stored_bits(image)
     try:
         with image:
@@ -40,7 +41,11 @@ def decode_mask(content: bytes, where: str, max_pixels: int, *, exact: bool = Tr
 
 def _one_channel(values: np.ndarray, image: Image.Image, bits: str, where: str) -> np.ndarray:
     if values.ndim == 3:
-        colours = values[..., : 1 if image.mode in ("LA", "PA") else 3]
+        if ";16" in bits:  # Pillow keeps the high byte alone, which is 0 for every class index
+            raise MaskInvalid(f"{where}: 16 bits in several channels; export one channel of 8 bits")
+        colours, alpha = np.split(values, [1 if image.mode in ("LA", "PA") else 3], axis=2)
+        if (alpha != alpha[:1, :1]).any() and (colours == colours[:1, :1]).all():
+            raise MaskInvalid(f"{where}: the mask is in the alpha channel; export it as grey")
         if (colours != colours[..., :1]).any():
             raise MaskInvalid(f"{where}: a colour picture of a mask; export one channel of class indices")
         values = colours[..., 0]

@@ -26,10 +26,11 @@ class Quarantine:
 
     def reject(self, file: str, reason: str, *also: str) -> None:
         """Record `file` with its reason and copy it, and the files `also` that belong to it, when they can be read."""
-        self.rejected.append({"file": file, "reason": reason})
         digest = self._copy(file)
         for other in also:
             self._copy(other)
+        file, reason = _printable(file), _printable(reason)
+        self.rejected.append({"file": file, "reason": reason})
         key = (self._source.location, file, digest)
         if key not in self._recorded:
             self._recorded.add(key)
@@ -47,6 +48,11 @@ class Quarantine:
         if not path.exists():
             write_bytes(path, content)
         return digest
+
+
+def _printable(text: str) -> str:
+    """`text` without the half characters that JSON can name and UTF-8 cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def short_name(file: str) -> str:

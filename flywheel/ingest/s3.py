@@ -2,7 +2,13 @@
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
 
 from flywheel.errors import IngestError, StorageUnavailable, UnreadableImage
 from flywheel.ingest.source import S3_SCHEME, check_size
@@ -29,7 +35,10 @@ class S3Source:
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         # An own session: the default one keeps the credentials that the process started with.
-        self._client = boto3.session.Session().client("s3", config=_CONFIG)
+        try:
+            self._client = boto3.session.Session().client("s3", config=_CONFIG)
+        except (ValueError, BotoCoreError) as err:
+            raise IngestError(f"{address}: {err}; check AWS_ENDPOINT_URL (http://host:port) and AWS_PROFILE") from err
         self._sizes: dict[str, int] | None = None
 
     def names(self) -> list[str]:
@@ -71,6 +80,8 @@ class S3Source:
 
     def _translated(self, what: str, key: str, err: BotoCoreError | ClientError) -> IngestError | StorageUnavailable:
         place = f"{what} s3://{self._bucket}/{key}"
+        if isinstance(err, ParamValidationError):
+            return IngestError(f"{place}: {self._bucket!r} is no bucket name; write s3://bucket/prefix")
         if isinstance(err, NoCredentialsError | PartialCredentialsError):
             return IngestError(f"{place}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
         if isinstance(err, ClientError) and _code(err) in _REFUSED:

@@ -129,7 +129,7 @@ class FolderSource:
         path = self._root / name
         try:
             real = path.resolve(strict=True)
-        except (OSError, RuntimeError) as err:
+        except (OSError, RuntimeError, ValueError) as err:  # ValueError: tables name files that no system can have
             raise UnreadableImage(f"{name}: no file there, or a link that leads nowhere or in a circle") from err
         if not real.is_relative_to(self._root):
             raise UnreadableImage(f"{name}: link points outside the source; copy the file into the source")

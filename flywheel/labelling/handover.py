@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flywheel.annotate.queue import read_queue, write_queue
-from flywheel.data.captions import caption
 from flywheel.data.classes import ClassTable
 from flywheel.data.sample import Sample, check_mask
 from flywheel.data.shards import write_shards
@@ -48,10 +47,11 @@ def set_aside(paths: Paths) -> set[str]:
     return {sample for sample, state in Journal(paths.labels).states.items() if state.label is not None}
 
 
-def hand_over(paths: Paths, params: Label, *, language: str) -> dict[str, Any]:
+def hand_over(paths: Paths, params: Label) -> dict[str, Any]:
     """Write the waiting labels as labelled shards and close the queue when nothing of it is open.
 
-    The caller holds the workspace. language: of captions that the person left empty. Doing it again changes nothing.
+    The caller holds the workspace. A caption that the person left empty stays the data set's own, or empty: those made
+    from masks are the generation's. Doing it again changes nothing.
     Returns answered, clicks, corrections, seconds, annotators and the new shards' names.
     """
     journal, gallery = Journal(paths.labels), Gallery(paths)
@@ -60,7 +60,7 @@ def hand_over(paths: Paths, params: Label, *, language: str) -> dict[str, Any]:
     classes = known.extended([name for one in waiting for name in one.label.classes])
     if classes != known:
         classes.save(paths.classes)  # before any mask uses them
-    shards = [path.name for path in write_shards(paths.shards, "real", _samples(gallery, waiting, classes, language))]
+    shards = [path.name for path in write_shards(paths.shards, "real", _samples(gallery, waiting, classes))]
     _close_queue(paths, params, journal)
     labels = [one.label for one in waiting]
     return {
@@ -73,7 +73,7 @@ def hand_over(paths: Paths, params: Label, *, language: str) -> dict[str, Any]:
     }
 
 
-def _samples(gallery: Gallery, waiting: list[Waiting], classes: ClassTable, language: str) -> Iterator[Sample]:
+def _samples(gallery: Gallery, waiting: list[Waiting], classes: ClassTable) -> Iterator[Sample]:
     for one in waiting:
         sample, label = gallery.sample(one.label.sample), one.label
         mask = label.mask_in(classes)
@@ -90,7 +90,7 @@ def _samples(gallery: Gallery, waiting: list[Waiting], classes: ClassTable, lang
             annotator=label.by,
             clicks=label.clicks,
             version=one.version,
-            caption=label.caption or caption(mask, classes, language=language),
+            caption=label.caption or sample.caption,
             scores=scores,
         )
 

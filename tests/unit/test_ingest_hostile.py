@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import socket
 import struct
 import zlib
@@ -14,10 +15,10 @@ import pytest
 from PIL import Image
 
 from flywheel.data.shards import read_index
-from flywheel.errors import UnreadableImage
+from flywheel.errors import IngestError, UnreadableImage
 from flywheel.ingest.ingest import ingest, ingest_from
 from flywheel.ingest.quarantine import short_name
-from flywheel.ingest.source import FolderSource
+from flywheel.ingest.source import FolderSource, open_source
 from flywheel.params import Ingest, Params, Split
 from flywheel.paths import Paths
 
@@ -220,6 +221,7 @@ def test_one_hundred_bad_files_are_listed_with_their_reasons_and_every_good_one_
     (tree.root / "images" / ".DS_Store").write_bytes(b"x")
     (tree.root / "readme.txt").write_text("x")
     (tree.root / "images" / "unlisted.png").write_bytes(saved(tree.pixels(), "PNG"))
+    tree.bad["images/unlisted.png"] = "not listed in index.csv, which names files that are not here"
     paths = Paths(tmp_path / "workspace")
     report = ingest(str(tree.root), paths, params)
     for close in closing:
@@ -232,8 +234,8 @@ def test_one_hundred_bad_files_are_listed_with_their_reasons_and_every_good_one_
         assert reason in rejected[file], file
         assert rejected[file].strip(), file
     taken = {source.removeprefix(f"{tree.root}/") for source in read_index(paths.shards)["source"]}
-    assert taken == tree.good | {"images/unlisted.png"}  # the table forgot it: taken without a label
-    assert report.accepted == report.labelled + 1 == len(tree.good) + 1
+    assert taken == tree.good
+    assert report.accepted == report.labelled == len(tree.good)
     assert "readme.txt" in {row["file"] for row in report.ignored}
     assert len(paths.quarantine.read_text(encoding="utf-8").splitlines()) == len(tree.bad)
 
@@ -286,6 +288,40 @@ def test_a_name_that_is_not_utf8_is_listed_and_its_neighbours_are_taken(tmp_path
     report = ingest(str(tmp_path / "in"), Paths(tmp_path / "workspace"), params)
     assert report.accepted == 1
     assert [row["file"] for row in report.rejected] == ["bad\\udcff.png"]
+
+
+@pytest.mark.parametrize("name", ["nul\0.png", "half\ud800.png"])
+def test_a_name_that_no_file_can_have_is_an_unreadable_image(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnreadableImage, match="no file there"):
+        FolderSource(str(tmp_path)).read(name, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("address", "variables", "reason"),
+    [
+        (
+            "s3://mill/a",
+            {"AWS_ENDPOINT_URL": "localhost:9000"},
+            "s3://mill/a: Invalid endpoint: localhost:9000; check AWS_EN",
+        ),
+        (
+            "s3://mill/a",
+            {"AWS_PROFILE": "nobody"},
+            "(nobody) could not be found; check AWS_ENDPOINT_URL (http://host:port)",
+        ),
+        ("s3://my mill/a", {}, "list s3://my mill/a/: 'my mill' is no bucket name; write s3://bucket/prefix"),
+    ],
+)
+def test_a_wrong_address_of_storage_is_told_in_one_line_and_not_retried(
+    monkeypatch: pytest.MonkeyPatch, address: str, variables: dict[str, str], reason: str
+) -> None:
+    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "x"}.items():
+        monkeypatch.setenv(name, value)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(IngestError, match=re.escape(reason)) as caught:
+        open_source(address).names()
+    assert "\n" not in str(caught.value)
 
 
 def test_links_within_the_source_are_read_and_count_as_duplicates(tmp_path: Path, params: Params) -> None:

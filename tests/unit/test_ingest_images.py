@@ -203,6 +203,30 @@ def test_16_bit_masks_keep_small_indices_and_refuse_large_ones() -> None:
         decode_mask(large, "m.png", LIMIT)
 
 
+@pytest.mark.parametrize("colour", [2, 4, 6])  # RGB, grey with alpha, RGB with alpha
+def test_16_bits_in_several_channels_are_no_mask_since_only_the_high_byte_would_be_left(colour: int) -> None:
+    channels = {2: 3, 4: 2, 6: 4}[colour]
+    content = png(2, 1, 16, colour, [struct.pack(f">{2 * channels}H", *[0] * channels, *[1] * channels)])
+    with pytest.raises(MaskInvalid, match=r"m\.png: 16 bits in several channels; export one channel of 8 bits"):
+        decode_mask(content, "m.png", LIMIT)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_mask_in_the_alpha_channel_is_refused_and_an_opaque_one_is_read(mode: str) -> None:
+    grey = np.array([[0, 1, 2]], np.uint8)
+    flat, full = np.zeros_like(grey), np.full_like(grey, 255)
+    colours = len(mode) - 1
+    hidden, shown = (Image.fromarray(np.dstack([c] * colours + [a]), mode) for c, a in ((flat, grey), (grey, full)))
+    with pytest.raises(MaskInvalid, match=r"m\.png: the mask is in the alpha channel; export it as grey"):
+        decode_mask(encoded(hidden, "PNG"), "m.png", LIMIT)
+    assert decode_mask(encoded(shown, "PNG"), "m.png", LIMIT).tolist() == grey.tolist()
+
+
+def test_a_webp_mask_is_refused_as_indices() -> None:
+    with pytest.raises(MaskInvalid, match="WEBP may blur class indices; export the mask as PNG"):
+        decode_mask(encoded(Image.new("L", (16, 16), 1), "WEBP"), "m.webp", LIMIT)
+
+
 def test_a_jpeg_mask_is_refused_as_indices_and_read_as_two_levels() -> None:
     square = np.zeros((16, 16), np.uint8)
     square[4:12, 4:12] = 255

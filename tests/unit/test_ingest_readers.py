@@ -1,6 +1,7 @@
 """Every vendor's layout: a tiny tree written by hand comes back as the masks that were put into it."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from pycocotools import mask as rle
 
 from flywheel.data.classes import ClassTable
 from flywheel.data.sample import Sample
-from flywheel.errors import DataInvalid, IngestError
+from flywheel.errors import DataInvalid, IngestError, MaskInvalid
 from flywheel.ingest.class_lists import parse_class_list, parse_classes_json
 from flywheel.ingest.formats import detect, read_layout, visible_names
 from flywheel.ingest.ingest import class_names, read_labelled
@@ -95,16 +96,156 @@ def test_masks_without_a_class_list_are_an_error_that_says_what_to_write(tmp_pat
         read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
 
 
+def index_mask_tree(root: Path, images: list[str], masks: dict[str, int], table: str = "") -> dict[str, object]:
+    """Write the tree, and read it: by image the class index of its label, () when defect-free, None when unlabelled,
+    or the reason why the label can't be read.
+    """
+    (root / "classes.json").write_text('["background", "a", "b", "c"]')
+    for name in images:
+        picture(root / "images" / name)
+    for name, index in masks.items():
+        mask(root / "masks" / name, square(index))
+    if table:
+        (root / "index.csv").write_text(table)
+    found: dict[str, object] = {}
+    for item in read_layout(FolderSource(str(root)), "index-mask", LIMIT)[1].items:
+        try:
+            found[item.image.removeprefix("images/")] = (
+                None if item.label is None else tuple(np.unique(item.label())[1:].tolist())
+            )
+        except MaskInvalid as err:
+            found[item.image.removeprefix("images/")] = str(err)
+    return found
+
+
+def test_masks_of_one_name_in_several_folders_go_to_the_image_in_the_same_folder(tmp_path: Path) -> None:
+    names = ["r1/1.png", "r2/1.png", "r3/1.png"]
+    found = index_mask_tree(tmp_path, names, {"r1/1.png": 1, "r2/1.png": 2})
+    assert found == {"r1/1.png": (1,), "r2/1.png": (2,), "r3/1.png": None}
+    table = "id,file,classes\n" + "".join(f"1,images/{name},{c}\n" for name, c in zip(names, "ab ", strict=True))
+    assert index_mask_tree(tmp_path, [], {}, table) == {"r1/1.png": (1,), "r2/1.png": (2,), "r3/1.png": ()}
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "table", "want"),
+    [
+        (["r1/1.png", "r2/2.png"], {"1.png": 1, "2.png": 2}, "", {"r1/1.png": (1,), "r2/2.png": (2,)}),
+        (["1.png"], {"r1/1.png": 1}, "", {"1.png": (1,)}),
+        (
+            ["1.png", "2.png"],
+            {"p.png": 1, "q.png": 2},
+            "p,images/1.png\nq,images/2.png",
+            {"1.png": (1,), "2.png": (2,)},
+        ),
+        (["1.png"], {"1.png": 1}, "7,images/1.png", {"1.png": (1,)}),
+        (["1.png"], {"r1/p.png": 1}, "r1/p,images/1.png", {"1.png": (1,)}),
+    ],
+)
+def test_a_mask_is_found_by_its_id_and_by_its_bare_name_where_these_are_clear(
+    tmp_path: Path, images: list[str], masks: dict[str, int], table: str, want: dict[str, object]
+) -> None:
+    assert index_mask_tree(tmp_path, images, masks, table and f"id,file\n{table}\n") == want
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "table", "reason"),
+    [
+        (
+            ["1.png", "2.png"],
+            ["1.png", "2.png"],
+            "2,images/1.png\n1,images/2.png",
+            "id 2 says masks/2.png, the name says",
+        ),
+        (["1.png", "2.png"], ["2.png"], "2,images/1.png\n,images/2.png", "which is named like images/2.png"),
+        (["r1/1.png", "r2/1.png"], ["1.png"], "", "masks/1.png may also belong to images/r2/1.png"),
+        (["1.png"], ["r1/1.png", "r2/1.png"], "", "its mask may be masks/r1/1.png or masks/r2/1.png"),
+        (["1.png"], ["1.png", "1.bmp"], "", "its mask may be masks/1.bmp or masks/1.png"),
+        (["1.png"], ["r1/p.png", "r2/p.png"], "p,images/1.png", "its mask may be masks/r1/p.png or masks/r2/p.png"),
+    ],
+)
+def test_an_image_that_may_have_several_masks_is_set_aside_with_their_names(
+    tmp_path: Path, images: list[str], masks: list[str], table: str, reason: str
+) -> None:
+    found = index_mask_tree(tmp_path, images, dict.fromkeys(masks, 1), table and f"id,file\n{table}\n")
+    assert reason in str(found[images[0]])
+
+
+@pytest.mark.parametrize("file", ["images\\1.png", "./images/1.png", ".\\images\\1.png"])
+def test_an_index_written_on_windows_names_the_same_files(tmp_path: Path, file: str) -> None:
+    picture(tmp_path / "images" / "1.png")
+    (tmp_path / "index.csv").write_text(f"file,group,split\n{file},roll1,test\n")
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [(item.image, item.group, item.given_split) for item in layout.items] == [("images/1.png", "roll1", "test")]
+    assert layout.problems == []
+
+
+@pytest.mark.parametrize("word", ["holdout", "eval", "dev", "0"])
+def test_an_unknown_split_in_the_index_is_a_problem_and_the_image_waits(tmp_path: Path, word: str) -> None:
+    for name in ("1.png", "2.png"):
+        picture(tmp_path / "images" / name)
+    (tmp_path / "index.csv").write_text(f"file,split\nimages/1.png,{word}\nimages/2.png,Reserve\n")
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [(item.image, item.given_split) for item in layout.items] == [("images/2.png", "reserve")]
+    [(file, reason)] = layout.problems
+    assert file == "images/1.png"
+    assert reason.startswith(f"images/1.png: index.csv line 2: split {word!r}, expected one of train, training, val")
+
+
+def test_while_the_index_misspells_a_file_no_unlisted_image_is_taken_without_its_group(tmp_path: Path) -> None:
+    for name in ("1.PNG", "2.png"):
+        picture(tmp_path / "images" / name)
+    (tmp_path / "index.csv").write_text("file,group\nimages/1.png,roll1\nimages/2.png,roll1\n")
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [item.image for item in layout.items] == ["images/2.png"]
+    assert [file for file, _ in layout.problems] == ["images/1.png", "images/1.PNG"]
+    assert "mend the table first" in layout.problems[1][1]
+    (tmp_path / "index.csv").write_text("file,group\nimages/2.png,roll1\n")
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [item.image for item in layout.items] == ["images/2.png", "images/1.PNG"]
+
+
 @pytest.mark.parametrize(
     ("text", "want"),
     [
         ('{"0": "background", "2": "b", "1": "a"}', {1: "a", 2: "b"}),
         ('["background", "a", "b"]', {1: "a", 2: "b"}),
+        ('["_Background_", "a"]', {1: "a"}),
+        ('{"0": "正常", "1": "a", "255": "ignore"}', {1: "a"}),
         ('{"classes": [{"index": 1, "name": "a", "colour": "#fff"}], "ignore": 255}', {1: "a"}),
     ],
 )
 def test_classes_json_is_read_in_each_form(text: str, want: dict[int, str]) -> None:
     assert parse_classes_json(text, "classes.json") == want
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('["hole", "stain"]', "classes.json: index 0 is 'hole', but 0 is background; put \"background\" first"),
+        ('{"0": "hole", "1": "stain"}', "index 0 is 'hole'"),
+        ('{"classes": [{"index": 0, "name": "hole"}]}', "index 0 is 'hole'"),
+        ('{"1": "hole", "01": "stain"}', "index 1 is 'hole' and 'stain'; give each class its own"),
+        ('{"1": "hole", "1": "stain"}', "a key stands twice among 1, 1"),
+    ],
+)
+def test_a_class_at_index_0_and_two_classes_at_one_index_are_refused(text: str, reason: str) -> None:
+    with pytest.raises(IngestError, match=re.escape(reason)):
+        parse_classes_json(text, "classes.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("\"a\": {'hole': 0, 'stain': 1}", "DS-a.md: a: index 0 is 'hole', but 0 is background"),
+        ('"a": {‘hole’: 0, ‘stain’: 1}', "DS-a.md: a: index 0 is 'hole'"),
+        ("\"a\": {'hole': 1, 'stain': 1}", "DS-a.md: a: index 1 is 'hole' and 'stain'"),
+        ("0: hole\n1: stain\n", "DS-a.md: index 0 is 'hole'"),
+        ("# bottle\n1: hole\n# cable\n1: bent\n", "DS-a.md: index 1 is 'hole' and 'bent'"),
+    ],
+)
+def test_the_same_rules_hold_in_defect_spectrums_lists(text: str, reason: str) -> None:
+    with pytest.raises(IngestError, match=re.escape(reason)):
+        parse_class_list(text, "DS-a.md")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"x": "a"}', '{"300": "a"}', '{"1": "a", "2": "A"}', "3", '{"1": ""}'])
@@ -173,6 +314,32 @@ def test_defect_spectrum_gives_classes_of_each_product_and_captions(tmp_path: Pa
     assert samples["DS-MVTec/bottle/image/good/001.png"].class_indices == ()
 
 
+@pytest.mark.parametrize(
+    ("workbook", "path", "captioned"),
+    [
+        ("captions.xlsx", "hazelnut/image/crack/085.png", ["hazelnut/image/crack/085.png"]),
+        ("captions.xlsx", "DS-MVTec/hazelnut/crack/085.png", ["hazelnut/image/crack/085.png"]),
+        ("hazelnut/captions.xlsx", "crack/085.png", ["hazelnut/image/crack/085.png"]),
+        ("captions.xlsx", "wood/image/crack/085.png", []),
+        ("captions.xlsx", "085.png", []),  # of the three images of that name none is meant for sure
+        ("captions.xlsx", "086.png", ["bottle/image/good/086.png"]),
+    ],
+)
+def test_a_defect_spectrum_caption_never_goes_to_an_image_that_only_has_the_same_file_name(
+    tmp_path: Path, workbook: str, path: str, captioned: list[str]
+) -> None:
+    for name in ("hazelnut/image/crack/085.png", "bottle/image/good/085.png", "bottle/image/good/086.png"):
+        picture(tmp_path / name)
+    mask(tmp_path / "hazelnut" / "mask" / "crack" / "085_mask.png", square(1))
+    (tmp_path / "DS-MVTec.md").write_text("'hazelnut': {'crack': 1}\n'bottle': {'broken': 1}\n")
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(["path", "caption"])
+    book.worksheets[0].append([path, "A crack in the hazelnut."])
+    book.save(tmp_path / workbook)
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [item.image for item in layout.items if item.caption] == captioned
+
+
 def test_defect_spectrum_without_defect_folders_and_with_the_misspelt_colour_masks(tmp_path: Path) -> None:
     ring = tmp_path / "DS-VISION" / "Ring"
     picture(ring / "image" / "0001.png")
@@ -192,6 +359,7 @@ def test_defect_spectrum_product_without_a_class_list_is_never_given_the_names_o
 @pytest.mark.parametrize(
     ("text", "want"),
     [
+        ("\"a\": {'good': 0, 'x': 1}", {"a": {1: "x"}}),
         ('d = {"a b": {\'x\': 1, "y\'s": 2}}', {"a b": {1: "x", 2: "y's"}}),
         ("“a”: {“x”: 1，}\n", {"a": {1: "x"}}),
         ("| index | name |\n|---|---|\n| 1 | hole |\n| 2 | 断纱 |\n", {"": {1: "hole", 2: "断纱"}}),
@@ -269,6 +437,32 @@ def test_coco_finds_images_in_the_official_folders(tmp_path: Path) -> None:
     assert labelled(tmp_path, "hole")["val2017/x.png"].areas() == {1: 20}
 
 
+@pytest.mark.parametrize(
+    ("file", "split"),
+    [
+        ("training set/annotations/instances_test.json", "test"),
+        ("val/train/annotations.json", "train"),
+        ("annotations/instances_reserve.json", "reserve"),
+        ("annotations/all.json", ""),
+    ],
+)
+def test_the_name_of_a_coco_file_tells_the_split_before_its_folders(tmp_path: Path, file: str, split: str) -> None:
+    picture(tmp_path / "x.png")
+    coco_file(tmp_path / file, [entry(1, "x.png")], [])
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [item.given_split for item in layout.items] == [split]
+
+
+def test_coco_texts_that_are_null_are_empty_and_not_one_group_called_none(tmp_path: Path) -> None:
+    picture(tmp_path / "x.png")
+    picture(tmp_path / "y.png")
+    texts = [{"group": None, "product": None, "caption": None}, {"group": 0, "product": " p ", "caption": "A."}]
+    images = [entry(1, "x.png") | texts[0], entry(2, "y.png") | texts[1]]
+    coco_file(tmp_path / "a.json", images, [])
+    _, layout = read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert [(item.group, item.product, item.caption) for item in layout.items] == [("", "", ""), ("0", "p", "A.")]
+
+
 def test_coco_without_any_annotation_is_unlabelled(tmp_path: Path) -> None:
     picture(tmp_path / "x.png")
     coco_file(tmp_path / "a.json", [entry(1, "x.png")], [])
@@ -286,6 +480,11 @@ def test_coco_without_any_annotation_is_unlabelled(tmp_path: Path) -> None:
         {"size": [5, 5], "counts": [25]},
         {"size": [12, 10], "counts": [7, 3]},
         {"size": [12, 10], "counts": "zz!!"},
+        {"size": [12, 10], "counts": "0"},
+        {"size": [12, 10], "counts": ""},
+        {"size": [12, 10], "counts": "h"},
+        {"size": [12, 10], "counts": "P1lN"},
+        {"size": [12, 10], "counts": 120},
         {"counts": [120]},
         "text",
     ],
@@ -312,6 +511,20 @@ def test_plain_images_are_found_when_nothing_else_is_there(tmp_path: Path) -> No
     source = FolderSource(str(tmp_path))
     assert detect(source, visible_names(source)) == "images"
     assert [item.image for item in read_layout(source, "auto", LIMIT)[1].items] == ["deep/er/a.png"]
+
+
+@pytest.mark.parametrize("file", ["index.csv", "masks/a.png"])
+def test_an_index_mask_folder_further_down_is_an_error_and_its_masks_never_become_pictures(
+    tmp_path: Path, file: str
+) -> None:
+    picture(tmp_path / "d1" / "images" / "a.png")
+    if file == "index.csv":
+        (tmp_path / "d1" / file).write_text("file\nimages/a.png\n")
+    else:
+        mask(tmp_path / "d1" / file, square(1))
+    with pytest.raises(IngestError, match=r"lies in d1/; give that folder, or pack the archive from inside it"):
+        read_layout(FolderSource(str(tmp_path)), "auto", LIMIT)
+    assert len(read_layout(FolderSource(str(tmp_path)), "images", LIMIT)[1].items) > 0
 
 
 def test_two_formats_in_one_source_are_an_error_that_names_both(tmp_path: Path) -> None:

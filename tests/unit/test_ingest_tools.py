@@ -116,6 +116,21 @@ def test_of_a_tasks_data_only_texts_and_numbers_are_taken(tmp_path: Path) -> Non
     assert (sample.group, sample.caption, sample.product, sample.given_split) == ("17", "", "", "")
 
 
+def test_an_unknown_split_is_a_problem_and_the_image_waits(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b", "c")):
+        picture(tmp_path / "tasks" / f"{name}.png", number)
+        picture(tmp_path / "cvat" / f"{name}.png", number)
+    splits = {"a": "holdout", "b": "Reserve", "c": "default"}
+    write_tasks(tmp_path / "tasks", *(task(f"{n}.png", [], split=s if n != "c" else "") for n, s in splits.items()))
+    write_cvat(tmp_path / "cvat", *(cvat_image(f"{name}.png", subset=split) for name, split in splits.items()))
+    for folder in ("tasks", "cvat"):
+        _, layout = read_layout(FolderSource(str(tmp_path / folder)), "auto", LIMIT)
+        assert [(item.image, item.given_split) for item in layout.items] == [("b.png", "reserve"), ("c.png", "")]
+        [(file, reason)] = layout.problems
+        assert file == "a.png"
+        assert "a.png: split 'holdout', expected one of train" in reason
+
+
 def test_ground_truth_counts_before_the_newest_and_cancelled_annotations_never(tmp_path: Path) -> None:
     hole, stain, none = [brush(ring(), "hole")], [brush(ring(), "stain")], []
     annotations = {
@@ -206,6 +221,8 @@ def test_every_bad_annotation_is_set_aside_with_its_reason_and_the_rest_is_taken
         task("broken.png", [brush(ring(), "hole")]),
         task("gone.png", [brush(ring(), "hole")]),
         task("../../etc/passwd.png", [brush(ring(), "hole")]),
+        task("nul\0.png", [brush(ring(), "hole")]),
+        task("half\ud800.png", [brush(ring(), "hole")]),
         {"data": {"text": "no image"}, "annotations": []},
         {"data": {"image": "good.png"}, "annotations": [3]},
         {"data": {"image": "good.png"}, "annotations": [{"result": "x"}]},
@@ -221,7 +238,8 @@ def test_every_bad_annotation_is_set_aside_with_its_reason_and_the_rest_is_taken
         assert words in reasons[f"{name}.png"]
     assert "not an image" in reasons["broken.png"]
     assert "not in the source" in reasons["gone.png"]
-    assert "not in the source" in reasons["../../etc/passwd.png"]
+    for file in ("../../etc/passwd.png", "nul\0.png", "half\\ud800.png"):
+        assert "not in the source" in reasons[file]
     faults = [row["reason"] for row in report.rejected if row["file"] == "project-1.json"]
     assert len(faults) == 6
     assert all("has no usable" in fault for fault in faults)

@@ -73,6 +73,50 @@ def test_entries_that_lead_elsewhere_are_set_aside_with_their_reason(tmp_path: P
         source.read("../up.png", 100)
 
 
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        ("断纱/1.png".encode("gbk"), "断纱/1.png"),
+        ("断紗/1.png".encode("gbk"), "断紗/1.png"),  # not in GB 2312
+        ("断纱/1.png".encode(), "断纱/1.png"),
+        ("Fäden/weiß.png".encode("cp437"), "Fäden/weiß.png"),
+    ],
+)
+def test_names_without_the_utf8_flag_are_read_in_the_encoding_they_were_written_in(
+    tmp_path: Path, raw: bytes, name: str
+) -> None:
+    source = ZipSource(zip_with_name(tmp_path / "a.zip", raw))
+    assert source.names() == [name]
+    assert source.read(name, 100) == b"content"
+
+
+def test_a_name_in_no_known_encoding_is_a_problem_that_tells_the_cure(tmp_path: Path) -> None:
+    source = ZipSource(zip_with_name(tmp_path / "a.zip", b"\xff\xff.png"))
+    assert source.names() == []
+    [(_, reason)] = source.problems()
+    assert "a name in an unknown encoding; pack the archive with UTF-8 names" in reason
+
+
+def zip_with_name(file: Path, raw: bytes) -> str:
+    """An archive of one entry whose name is `raw`, without the flag that says UTF-8."""
+    stand_in = "x" * len(raw)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(stand_in, b"content")
+    file.write_bytes(file.read_bytes().replace(stand_in.encode(), raw))
+    return str(file)
+
+
+def test_an_lzma_stream_that_is_damaged_is_one_bad_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.png", bytes(range(256)) * 40)
+    content = bytearray(file.read_bytes())
+    content[39] = 255  # the properties of the stream, after the entry's name and its own header
+    file.write_bytes(content)
+    with pytest.raises(UnreadableImage, match=r"a\.png: damaged in the archive"):
+        ZipSource(str(file)).read("a.png", 100_000)
+
+
 def test_an_entry_over_the_limit_is_refused_whatever_its_directory_says(tmp_path: Path) -> None:
     file = tmp_path / "a.zip"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -29,13 +29,13 @@ def labelled_by_people(office):
 def test_a_label_carries_mask_caption_annotator_and_cost_into_the_shard(office):
     first = label_next(office, ZHANG, "a" * 16, caption="Oil, from the loom.")
     second = label_next(office, LI, "b" * 16, mask=square(2), seconds=7.25, clicks=4, corrections=0)
-    report = hand_over(office.paths, PLAIN, language="en")
+    report = hand_over(office.paths, PLAIN)
     assert (report["answered"], report["clicks"], report["corrections"], report["seconds"]) == (2, 6, 1, 12.2)
     assert report["annotators"] == ["li", "zhang"]
     found = labelled_by_people(office)
     assert set(found) == {first, second}
     assert found[first].caption == "Oil, from the loom."
-    assert "hole" in found[second].caption
+    assert found[second].caption == ""  # made with the generation, in its language
     assert (found[second].annotator, found[second].clicks, found[second].group) == ("li", 4, "r1")
     assert found[second].scores == {"label": "b" * 16, "seconds": 7.2, "corrections": 0}
     assert np.array_equal(found[second].mask, square(2))
@@ -44,22 +44,22 @@ def test_a_label_carries_mask_caption_annotator_and_cost_into_the_shard(office):
 
 def test_handing_over_again_changes_nothing(office):
     label_next(office, ZHANG, "a" * 16)
-    hand_over(office.paths, PLAIN, language="en")
+    hand_over(office.paths, PLAIN)
     before = sorted(path.name for path in office.paths.shards.iterdir())
-    report = hand_over(office.paths, PLAIN, language="en")
+    report = hand_over(office.paths, PLAIN)
     assert (report["answered"], report["shards"]) == (0, [])
     assert sorted(path.name for path in office.paths.shards.iterdir()) == before
 
 
 def test_a_label_that_is_changed_afterwards_is_handed_over_as_the_next_version(office):
     sample = label_next(office, ZHANG, "a" * 16)
-    hand_over(office.paths, PLAIN, language="en")
+    hand_over(office.paths, PLAIN)
     office.round.refresh()
     assert office.round.status(sample) == "handed_over"
     office.desk.open(ZHANG, sample)
     office.desk.submit(ZHANG, sample, answer("b" * 16, square(2)))
     assert [one.version for one in waiting_labels(Journal(office.paths.labels), Gallery(office.paths))] == [1]
-    hand_over(office.paths, PLAIN, language="en")
+    hand_over(office.paths, PLAIN)
     rows = read_index(office.paths.shards).query("id == @sample and labelled")
     assert sorted(rows["version"]) == [0, 1]
     (newest,) = read_samples(office.paths.shards, rows[rows["version"] == 1])
@@ -69,10 +69,10 @@ def test_a_label_that_is_changed_afterwards_is_handed_over_as_the_next_version(o
 def test_the_queue_closes_when_every_image_is_labelled_or_left_out(office):
     for number in range(4):
         label_next(office, ZHANG, f"{number}" * 16, flagged=number == 3, comment="?" * (number == 3))
-    hand_over(office.paths, PLAIN, language="en")
+    hand_over(office.paths, PLAIN)
     assert not read_queue(office.paths)["done"]  # the flagged one waits for a reviewer
     Review(office.desk, four_eyes=True).judge(WANG, "3" * 16, "leave_out", "not cloth")
-    hand_over(office.paths, PLAIN, language="en")
+    hand_over(office.paths, PLAIN)
     assert read_queue(office.paths)["done"]
     assert len(labelled_by_people(office)) == 3
 
@@ -84,14 +84,14 @@ def test_held_labels_and_known_answers_are_not_handed_over(office):
     for number in range(5):
         label_next(office, ZHANG, f"{number}" * 16)
     assert len(office.round.journal.work["zhang"].latest) == 5
-    assert hand_over(office.paths, office.params, language="en")["answered"] == 0
+    assert hand_over(office.paths, office.params)["answered"] == 0
 
 
 def test_a_new_class_enters_the_table_with_its_first_label_whatever_was_added_meanwhile(office):
     office.desk.add_class(WANG, "knot")
     sample = label_next(office, ZHANG, "a" * 16, mask=square(3), classes=("stain", "hole", "knot"))
     ClassTable(("stain", "hole", "smoke")).save(office.paths.classes)  # an ingestion was quicker
-    hand_over(office.paths, PLAIN, language="en")
+    hand_over(office.paths, PLAIN)
     assert ClassTable.load(office.paths.classes).names == ("stain", "hole", "smoke", "knot")
     assert np.array_equal(labelled_by_people(office)[sample].mask, square(4))
 
@@ -105,7 +105,7 @@ def test_a_label_from_elsewhere_is_not_replaced(office):
     sample = label_next(office, ZHANG, "a" * 16)
     pool = next(cloth(seed) for seed in range(4) if cloth(seed).id == sample)
     write_shard(office.paths.shards, "real", [replace(pool, mask=square(2), annotator="import")])
-    assert hand_over(office.paths, PLAIN, language="en")["answered"] == 0
+    assert hand_over(office.paths, PLAIN)["answered"] == 0
 
 
 def test_the_card_of_a_generation_counts_what_people_spent(office):
@@ -115,12 +115,27 @@ def test_the_card_of_a_generation_counts_what_people_spent(office):
 
     label_next(office, ZHANG, "a" * 16, seconds=30.0)
     label_next(office, LI, "b" * 16, seconds=12.5)
-    hand_over(office.paths, PLAIN, language="en")
+    hand_over(office.paths, PLAIN)
     write_json(office.paths.frozen_test, {})
     build_generation(office.paths, BuildGeneration(caption_language="en"), seed=0)
     card = read_json(office.paths.generation / "card.json")
     assert (card["clicks"], card["seconds"]) == (4, 42.5)
     assert card["annotators"] == {"import": 3, "li": 1, "zhang": 1}
+
+
+def test_captions_that_nobody_wrote_are_made_with_the_generation_in_its_language(office):
+    from flywheel.data.generation import build_generation, load_generation
+    from flywheel.files import write_json
+    from flywheel.params import BuildGeneration
+
+    written = label_next(office, ZHANG, "a" * 16, caption="Oil, from the loom.")
+    empty = label_next(office, LI, "b" * 16, mask=square(2))
+    hand_over(office.paths, PLAIN)
+    write_json(office.paths.frozen_test, {})
+    build_generation(office.paths, BuildGeneration(caption_language="zh"), seed=0)
+    captions = load_generation(office.paths).set_index("id")["caption"]
+    assert captions[written] == "Oil, from the loom."
+    assert "破洞" in captions[empty]
 
 
 def test_people_are_not_asked_again_for_what_they_answered(office):

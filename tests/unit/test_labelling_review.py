@@ -175,7 +175,7 @@ def test_a_verdict_after_the_hand_over_is_told_and_changes_nothing(tmp_path):
     review = Review(office.desk, four_eyes=True)
     sample = label_next(office, ZHANG, "a" * 16)
     assert review.next(WANG, set()).label.sample == sample
-    hand_over(office.paths, PLAIN, language="en")
+    hand_over(office.paths, PLAIN)
     with pytest.raises(LabelConflict, match="handed over meanwhile"):
         review.judge(WANG, "a" * 16, "leave_out", "out of focus")
     office.close()

@@ -173,6 +173,12 @@ def test_after_the_freeze_a_given_test_group_goes_to_reserve() -> None:
     assert table == {"a": "reserve", "b": "train"}
 
 
+def test_a_given_reserve_group_stays_there_and_reserve_beside_another_split_does_not_count() -> None:
+    parts = [("r", "reserve", [1]), ("r", "reserve", [1]), ("t", "test", [1]), ("t", "reserve", [1])]
+    table = assign(empty(), rows(*parts)).set_index("group")
+    assert table.loc[["r", "t"], ["split", "how"]].to_numpy().tolist() == [["reserve", "given"], ["test", "given"]]
+
+
 def test_another_seed_is_another_split_and_the_same_seed_the_same() -> None:
     index = rows(*[(f"g{n}", "", {1}) for n in range(30)])
     assert assign(empty(), index, seed=1).equals(assign(empty(), index, seed=1))
