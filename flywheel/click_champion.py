@@ -15,7 +15,7 @@ from flywheel.workspace import Workspace
 
 
 def click_registry(ws: Workspace) -> Registry:
-    return Registry(tracking_uri(ws.paths), f"{ws.name}-clicker")
+    return Registry(tracking_uri(ws.paths), f"{ws.name}-clicker", ws.id)
 
 
 def fetch_click_champion(ws: Workspace) -> Path | None:

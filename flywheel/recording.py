@@ -19,7 +19,7 @@ UI_DEFAULT = "http://127.0.0.1:5000"
 
 
 def tracker(ws: Workspace) -> Tracker:
-    return Tracker(tracking_uri(ws.paths), ws.name, artifact_root(ws.paths))
+    return Tracker(tracking_uri(ws.paths), ws.name, artifact_root(ws.paths), ws.id)
 
 
 def begin_turn(ws: Workspace, start: TurnStart, why: str) -> str:

@@ -59,7 +59,7 @@ def begin(ws: Workspace) -> TurnStart:
 
 
 def registry(ws: Workspace) -> Registry:
-    return Registry(tracking_uri(ws.paths), f"{ws.name}-segmenter")
+    return Registry(tracking_uri(ws.paths), f"{ws.name}-segmenter", ws.id)
 
 
 def fetch_champion(ws: Workspace) -> Path | None:

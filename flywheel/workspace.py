@@ -6,6 +6,7 @@ git carries the recipe and the small tables, DVC the bytes. One process at a tim
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import filelock
 import yaml
@@ -114,10 +116,16 @@ def init_workspace(root: Path, *, preset: str = "cpu", remote: str = "", name: s
     """Make a workspace in `root`: git and DVC project, params.yaml, dvc.yaml, a DVC remote, a first commit.
 
     remote: DVC remote URL (`s3://bucket/prefix`, a folder); empty: the folder `remote` in the workspace.
-    name: of the MLflow experiment and model; empty: the folder's name.
-    Raises WorkspaceError when `root` is a workspace already or holds a file that would be overwritten.
+    name: of the MLflow experiment and models; empty: the folder's name.
+    Raises WorkspaceError when `root` is a workspace already or holds a file that would be overwritten, ConfigError for
+    a name that MLflow does not take.
     """
     root = root.resolve()
+    name = name or root.name
+    if re.search(r"""[/:'"]""", name) or not name.strip(" ."):
+        raise ConfigError(
+            f"""name {name!r}: MLflow takes none that is empty or holds / : ' or "; choose one (--name)"""
+        )
     text, _ = preset_params(preset)
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already; work in it with -w {root.name}, or choose another folder")
@@ -145,7 +153,8 @@ def init_workspace(root: Path, *, preset: str = "cpu", remote: str = "", name: s
         workspace.dvc("remote", "modify", "storage", "endpointurl", endpoint)
     write_json(workspace.paths.feedback, {})
     write_json(workspace.paths.frozen_test, {})
-    write_json(root / MARKER, {"name": name or root.name, "preset": preset})  # written last: now it is a workspace
+    marker = {"name": name, "preset": preset, "id": uuid4().hex}
+    write_json(root / MARKER, marker)  # written last: now it is a workspace
     workspace.commit("Make the workspace")
     return workspace
 
@@ -170,6 +179,11 @@ class Workspace:
     @property
     def name(self) -> str:
         return str(read_json(self.root / MARKER)["name"])
+
+    @property
+    def id(self) -> str:
+        """What tells it from other workspaces of this name; clones share it; "" where it was made before ids were."""
+        return str(read_json(self.root / MARKER).get("id", ""))
 
     def params(self) -> Params:
         return load_params(self.paths.params)
