@@ -6,6 +6,7 @@
 import fcntl
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ def store_access(uri: str) -> Iterator[None]:
     with _threads, _file_lock(uri):
         try:
             yield
-        except (MlflowException, OperationalError, ConnectionError) as err:
+        except (MlflowException, OperationalError, sqlite3.OperationalError, ConnectionError) as err:
             text = str(err).splitlines()[0].split(" (Caused by")[0]
             if not isinstance(err, MlflowException) or any(mark in str(err) for mark in _UNREACHABLE):
                 raise TrackingUnavailable(
@@ -78,8 +79,9 @@ def check_owner(uri: str, thing: str, tags: Mapping[str, str], workspace: str | 
     owner = tags.get(WORKSPACE_TAG, "")
     if workspace is not None and owner != workspace:
         raise WorkspaceError(
-            f"MLflow's {thing} at {uri} belongs to another workspace "
-            f"({WORKSPACE_TAG} is {owner or 'not set'}, expected {workspace or 'none'}); choose another name (`name` in workspace.json, or `flywheel init --name`)"
+            f"MLflow's {thing} at {uri} belongs to another workspace ({WORKSPACE_TAG} is {owner or 'not set'}, "
+            f"expected {workspace or 'none'}); choose another name "
+            "(`name` in workspace.json, or `flywheel init --name`)"
         )
 
 

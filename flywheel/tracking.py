@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.files import tree_sha256
 from flywheel.mlflow_store import check_owner, connect, is_server, owner_tags, store_access
+from flywheel.moved import follow_move
 from flywheel.paths import Paths
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ def tracking_uri(paths: Paths) -> str:
 def artifact_root(paths: Paths) -> Path | None:
     """Where artifacts go without a server; None with one, since then the server decides."""
     return None if os.environ.get("MLFLOW_TRACKING_URI") else paths.root.resolve() / ARTIFACTS
+
+
+def open_store(paths: Paths) -> str:
+    """The tracking URI; what a local store kept before its workspace was moved is found at the new place."""
+    uri, root = tracking_uri(paths), artifact_root(paths)
+    if root:
+        follow_move(uri, root)
+    return uri
 
 
 def metric_name(name: str) -> str:

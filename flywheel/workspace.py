@@ -3,6 +3,7 @@
 git carries the recipe and the small tables, DVC the bytes. One process at a time works in a workspace.
 """
 
+import configparser
 import io
 import json
 import os
@@ -144,7 +145,7 @@ def init_workspace(root: Path, *, preset: str = "cpu", remote: str = "", name: s
     write_text(root / ".dvcignore", "# git's own files are no data\n.gitignore\n")
     for key, value in (("core.analytics", "false"), ("core.check_update", "false"), ("cache.type", "reflink,copy")):
         workspace.dvc("config", key, value)
-    url = remote or str(root / "remote")
+    url = remote or "remote"  # DVC keeps it relative to its config, so that it moves along
     if not remote:
         (root / "remote").mkdir()
     workspace.dvc("remote", "add", "-q", "-d", "storage", url)
@@ -256,8 +257,21 @@ class Workspace:
         )
         self.dvc("add", "-q", "data/start", "data/click_start")
 
+    def remote_folder(self) -> Path | None:
+        """Folder of the remote, which DVC's config may hold relative to itself; None for a remote such as s3://."""
+        config = configparser.ConfigParser(interpolation=None)
+        config.read([self.root / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
+        url = config.get("'remote \"storage\"'", "url", fallback="")
+        return (self.root / ".dvc" / url).resolve() if url and "://" not in url else None
+
     def push(self) -> None:
-        """Send what the last commit names, and the run cache, to the remote. Raises StorageUnavailable."""
+        """Send what the last commit names, and the run cache, to the remote. Raises StorageUnavailable.
+
+        A workspace that was moved and whose config still names `remote` at its old place takes the one that it has.
+        """
+        folder = self.remote_folder()
+        if folder and not folder.exists() and (self.root / "remote").is_dir():
+            self.dvc("remote", "modify", "storage", "url", "remote")
         try:
             self.dvc("push", "-q", "--run-cache")
         except StageFailed as err:
@@ -286,6 +300,8 @@ class Workspace:
         git.run(self.root, "clone", "-q", "--shared", str(self.root), str(folder))
         git.run(folder, "checkout", "-q", generation)
         clone = Workspace(folder)
+        if remote := self.remote_folder():
+            clone.dvc("remote", "add", "-f", "--local", "storage", str(remote))
         clone.dvc("cache", "dir", "--local", str(self.root / ".dvc" / "cache"))
         clone.dvc("pull", "-q", "data/shards.dvc", "build_generation", "synthesize", "curate")
         try:
