@@ -10,12 +10,12 @@ from typing import Any
 from flywheel.defect_click.train_click import STAGE, trained_model
 from flywheel.files import read_json
 from flywheel.registry import Registry
-from flywheel.tracking import tracking_uri
+from flywheel.tracking import open_store
 from flywheel.workspace import Workspace
 
 
 def click_registry(ws: Workspace) -> Registry:
-    return Registry(tracking_uri(ws.paths), f"{ws.name}-clicker")
+    return Registry(open_store(ws.paths), f"{ws.name}-clicker", ws.id)
 
 
 def fetch_click_champion(ws: Workspace) -> Path | None:

@@ -6,8 +6,9 @@
 import fcntl
 import logging
 import os
+import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ QUIET = {
 # Before the client gives up on a server; its own defaults (7 tries, 120 s each) would stop a turn for minutes.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _UNREACHABLE = ("failed with exception", "failed with timeout", "database is locked", "error code 50", "error code 429")
+WORKSPACE_TAG = "flywheel.workspace"  # id of the workspace to which an experiment or a registered model belongs
 _threads = threading.Lock()
 
 
@@ -55,13 +57,32 @@ def store_access(uri: str) -> Iterator[None]:
     with _threads, _file_lock(uri):
         try:
             yield
-        except (MlflowException, OperationalError, ConnectionError) as err:
+        except (MlflowException, OperationalError, sqlite3.OperationalError, ConnectionError) as err:
             text = str(err).splitlines()[0].split(" (Caused by")[0]
             if not isinstance(err, MlflowException) or any(mark in str(err) for mark in _UNREACHABLE):
                 raise TrackingUnavailable(
                     f"MLflow at {uri}: {text}; start the server or unset MLFLOW_TRACKING_URI"
                 ) from err
             raise WorkspaceError(f"MLflow at {uri} refused: {text}; see docs/mlflow.md") from err
+
+
+def owner_tags(workspace: str | None) -> dict[str, str]:
+    """Tags of an experiment or a registered model that the workspace with this id makes."""
+    return {WORKSPACE_TAG: workspace} if workspace else {}
+
+
+def check_owner(uri: str, thing: str, tags: Mapping[str, str], workspace: str | None) -> None:
+    """Raise WorkspaceError when `thing`, of which the store keeps `tags`, belongs to another workspace.
+
+    workspace: the id that asks; "" for a workspace made before there were ids, whose things carry no tag; None: any.
+    """
+    owner = tags.get(WORKSPACE_TAG, "")
+    if workspace is not None and owner != workspace:
+        raise WorkspaceError(
+            f"MLflow's {thing} at {uri} belongs to another workspace ({WORKSPACE_TAG} is {owner or 'not set'}, "
+            f"expected {workspace or 'none'}); choose another name "
+            "(`name` in workspace.json, or `flywheel init --name`)"
+        )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from flywheel.files import read_json
 from flywheel.git import revision
 from flywheel.params import Params
 from flywheel.stages import report_name
-from flywheel.tracking import Tracker, artifact_root, tracking_uri
+from flywheel.tracking import Tracker, artifact_root, open_store
 from flywheel.turn import TurnStart
 from flywheel.workspace import StageRun, Workspace
 
@@ -19,7 +19,7 @@ UI_DEFAULT = "http://127.0.0.1:5000"
 
 
 def tracker(ws: Workspace) -> Tracker:
-    return Tracker(tracking_uri(ws.paths), ws.name, artifact_root(ws.paths))
+    return Tracker(open_store(ws.paths), ws.name, artifact_root(ws.paths), ws.id)
 
 
 def begin_turn(ws: Workspace, start: TurnStart, why: str) -> str:

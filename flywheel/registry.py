@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flywheel.errors import ModelError
 from flywheel.files import tree_sha256
-from flywheel.mlflow_store import connect, is_server, store_access
+from flywheel.mlflow_store import check_owner, connect, is_server, owner_tags, store_access
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
@@ -41,11 +41,15 @@ class Champion:
 
 
 class Registry:
-    """Versions of the model `name`; `register` and `promote` may be repeated after a crash."""
+    """Versions of the model `name`; `register` and `promote` may be repeated after a crash.
 
-    def __init__(self, uri: str, name: str) -> None:
+    workspace: its id; a model that belongs to another raises WorkspaceError. None: take the model whosever it is.
+    """
+
+    def __init__(self, uri: str, name: str, workspace: str | None = None) -> None:
         self.uri = uri
         self.name = name
+        self.workspace = workspace
         self.client = connect(uri)
 
     def register(self, run_id: str, model_folder: Path, tags: Mapping[str, str]) -> int:
@@ -59,7 +63,7 @@ class Registry:
         digest = tree_sha256(model_folder)
         with store_access(self.uri):
             if self._model() is None:
-                self.client.create_registered_model(self.name)
+                self.client.create_registered_model(self.name, tags=owner_tags(self.workspace))
             known = self.client.search_model_versions(f"name = '{self.name}' and tags.`{DIGEST_TAG}` = '{digest}'")
             if known:
                 return int(known[0].version)
@@ -135,7 +139,10 @@ class Registry:
 
     def _model(self) -> "RegisteredModel | None":
         known = self.client.search_registered_models(f"name = '{self.name}'")
-        return known[0] if known else None
+        if not known:
+            return None
+        check_owner(self.uri, f"model {self.name}", known[0].tags, self.workspace)
+        return known[0]
 
 
 def _number(text: str) -> float | None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.files import tree_sha256
-from flywheel.mlflow_store import connect, is_server, store_access
+from flywheel.mlflow_store import check_owner, connect, is_server, owner_tags, store_access
+from flywheel.moved import follow_move
 from flywheel.paths import Paths
 
 if TYPE_CHECKING:
@@ -42,6 +43,14 @@ def tracking_uri(paths: Paths) -> str:
 def artifact_root(paths: Paths) -> Path | None:
     """Where artifacts go without a server; None with one, since then the server decides."""
     return None if os.environ.get("MLFLOW_TRACKING_URI") else paths.root.resolve() / ARTIFACTS
+
+
+def open_store(paths: Paths) -> str:
+    """The tracking URI; what a local store kept before its workspace was moved is found at the new place."""
+    uri, root = tracking_uri(paths), artifact_root(paths)
+    if root:
+        follow_move(uri, root)
+    return uri
 
 
 def metric_name(name: str) -> str:
@@ -94,10 +103,12 @@ def read_curves(path: Path) -> list[tuple[int, str, float]]:
 class Tracker:
     """Logs turns and their stages; every call may be repeated after a crash and leaves one run, not two.
 
-    uri: SQLite or a server; experiment: its name, one per workspace; artifact_root: folder, None with a server.
+    uri: SQLite or a server; experiment: its name, one per workspace; artifact_root: folder, None with a server;
+    workspace: its id, None to take the experiment whosever it is.
+    Raises WorkspaceError when the experiment belongs to another workspace.
     """
 
-    def __init__(self, uri: str, experiment: str, artifact_root: Path | None) -> None:
+    def __init__(self, uri: str, experiment: str, artifact_root: Path | None, workspace: str | None = None) -> None:
         self.uri = uri
         self.experiment = experiment
         self.client = connect(uri)
@@ -105,8 +116,11 @@ class Tracker:
             found = self.client.get_experiment_by_name(experiment)
             if found is None:
                 location = artifact_root.resolve().as_uri() if artifact_root else None
-                self.experiment_id = self.client.create_experiment(experiment, artifact_location=location)
+                self.experiment_id = self.client.create_experiment(
+                    experiment, artifact_location=location, tags=owner_tags(workspace)
+                )
             else:
+                check_owner(uri, f"experiment {experiment}", found.tags, workspace)
                 self.experiment_id = found.experiment_id
 
     def start_turn(self, turn: int, tags: Mapping[str, str]) -> str:

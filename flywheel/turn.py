@@ -22,7 +22,7 @@ from flywheel.label_cost import label_cost
 from flywheel.label_step import label as label
 from flywheel.params import Params
 from flywheel.registry import Registry
-from flywheel.tracking import tracking_uri
+from flywheel.tracking import open_store
 from flywheel.workspace import StageRun, Workspace, begins, read_ledger_lines
 
 # Sections that do not change what a turn computes from the same labels.
@@ -77,7 +77,7 @@ def entered(ws: Workspace, start: TurnStart) -> dict[str, Any] | None:
 
 
 def registry(ws: Workspace) -> Registry:
-    return Registry(tracking_uri(ws.paths), f"{ws.name}-segmenter")
+    return Registry(open_store(ws.paths), f"{ws.name}-segmenter", ws.id)
 
 
 def fetch_champion(ws: Workspace) -> Path | None:

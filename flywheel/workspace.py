@@ -3,9 +3,11 @@
 git carries the recipe and the small tables, DVC the bytes. One process at a time works in a workspace.
 """
 
+import configparser
 import io
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import filelock
 import yaml
@@ -114,10 +117,16 @@ def init_workspace(root: Path, *, preset: str = "cpu", remote: str = "", name: s
     """Make a workspace in `root`: git and DVC project, params.yaml, dvc.yaml, a DVC remote, a first commit.
 
     remote: DVC remote URL (`s3://bucket/prefix`, a folder); empty: the folder `remote` in the workspace.
-    name: of the MLflow experiment and model; empty: the folder's name.
-    Raises WorkspaceError when `root` is a workspace already or holds a file that would be overwritten.
+    name: of the MLflow experiment and models; empty: the folder's name.
+    Raises WorkspaceError when `root` is a workspace already or holds a file that would be overwritten, ConfigError for
+    a name that MLflow does not take.
     """
     root = root.resolve()
+    name = name or root.name
+    if re.search(r"""[/:'"]""", name) or not name.strip(" ."):
+        raise ConfigError(
+            f"""name {name!r}: MLflow takes none that is empty or holds / : ' or "; choose one (--name)"""
+        )
     text, _ = preset_params(preset)
     if (root / MARKER).exists():
         raise WorkspaceError(f"{root} is a workspace already; work in it with -w {root.name}, or choose another folder")
@@ -139,7 +148,7 @@ def init_workspace(root: Path, *, preset: str = "cpu", remote: str = "", name: s
     )
     for key, value in (("core.analytics", "false"), ("core.check_update", "false"), ("cache.type", "reflink,copy")):
         workspace.dvc("config", key, value)
-    url = remote or str(root / "remote")
+    url = remote or "remote"  # DVC keeps it relative to its config, so that it moves along
     if not remote:
         (root / "remote").mkdir()
     workspace.dvc("remote", "add", "-q", "-d", "storage", url)
@@ -148,7 +157,8 @@ def init_workspace(root: Path, *, preset: str = "cpu", remote: str = "", name: s
         workspace.dvc("remote", "modify", "storage", "endpointurl", endpoint)
     write_json(workspace.paths.feedback, {})
     write_json(workspace.paths.frozen_test, {})
-    write_json(root / MARKER, {"name": name or root.name, "preset": preset})  # written last: now it is a workspace
+    marker = {"name": name, "preset": preset, "id": uuid4().hex}
+    write_json(root / MARKER, marker)  # written last: now it is a workspace
     workspace.commit("Make the workspace")
     return workspace
 
@@ -173,6 +183,11 @@ class Workspace:
     @property
     def name(self) -> str:
         return str(read_json(self.root / MARKER)["name"])
+
+    @property
+    def id(self) -> str:
+        """What tells it from other workspaces of this name; clones share it; "" where it was made before ids were."""
+        return str(read_json(self.root / MARKER).get("id", ""))
 
     def params(self) -> Params:
         return load_params(self.paths.params)
@@ -245,8 +260,21 @@ class Workspace:
         )
         self.dvc("add", "data/start", "data/click_start")
 
+    def remote_folder(self) -> Path | None:
+        """Folder of the remote, which DVC's config may hold relative to itself; None for a remote such as s3://."""
+        config = configparser.ConfigParser(interpolation=None)
+        config.read([self.root / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
+        url = config.get("'remote \"storage\"'", "url", fallback="")
+        return (self.root / ".dvc" / url).resolve() if url and "://" not in url else None
+
     def push(self) -> None:
-        """Send what the last commit names, and the run cache, to the remote. Raises StorageUnavailable."""
+        """Send what the last commit names, and the run cache, to the remote. Raises StorageUnavailable.
+
+        A workspace that was moved and whose config still names `remote` at its old place takes the one that it has.
+        """
+        folder = self.remote_folder()
+        if folder and not folder.exists() and (self.root / "remote").is_dir():
+            self.dvc("remote", "modify", "storage", "url", "remote")
         try:
             self.dvc("push", "--run-cache")  # not -q: it would keep the reason of a failure to itself
         except StageFailed as err:
@@ -279,6 +307,8 @@ class Workspace:
         git.run(self.root, "clone", "-q", "--shared", str(self.root), str(folder))
         git.run(folder, "checkout", "-q", generation)
         clone = Workspace(folder)
+        if remote := self.remote_folder():
+            clone.dvc("remote", "add", "-f", "--local", "storage", str(remote))
         clone.dvc("cache", "dir", "--local", str(self.root / ".dvc" / "cache"))
         clone.dvc("pull", "data/shards.dvc", "build_generation", "synthesize", "curate")
         try:

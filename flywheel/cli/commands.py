@@ -19,10 +19,11 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the new workspace.")],
     preset: Annotated[str, typer.Option(help=f"Parameters to start from: {', '.join(PRESETS)}.")] = "cpu",
     remote: Annotated[str, typer.Option(help="DVC remote, such as s3://bucket/prefix; default: a local folder.")] = "",
+    name: Annotated[str, typer.Option(help="Of MLflow's experiment and models; default: the folder's name.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a workspace: a git and DVC project in which the wheel turns."""
-    workspace = init_workspace(folder, preset=preset, remote=remote)
+    workspace = init_workspace(folder, preset=preset, remote=remote, name=name)
     if as_json:
         print_json({"workspace": str(workspace.root), "preset": preset})
     else:

@@ -8,15 +8,16 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from flywheel.annotate.queue import read_queue, write_queue
+from flywheel.click_champion import click_registry
 from flywheel.data.shards import read_index, read_samples
 from flywheel.defect_click.clicker import Clicker, look_of
 from flywheel.defect_click.model_folder import save_click_model
 from flywheel.defect_click.network import ClickConfig, build_network
 from flywheel.defect_click.prototypes import Prototypes
 from flywheel.files import write_text
-from flywheel.registry import Registry
+from flywheel.recording import tracker
 from flywheel.segmenter.model import SegmenterConfig, load_segmenter, save_segmenter
-from flywheel.tracking import Tracker, artifact_root, tracking_uri
+from flywheel.turn import registry
 from flywheel.workspace import Workspace
 from tests.browser.label_mill import Server, click, current, index_of, label_of, make_workspace, mask_of, settle, submit
 
@@ -38,9 +39,8 @@ def promote(ws: Workspace, folder: Path) -> None:
     looks = [look_of(state, square(image.shape[:2], number)) for number in range(4)]
     save_click_model(folder / "clicker", net, Prototypes.of(["stain", "stain", "knot", "knot"], looks), [], origin={})
     save_segmenter(folder / "segmenter", CONFIG.build(seed=1), CONFIG)
-    run = Tracker(tracking_uri(ws.paths), ws.name, artifact_root(ws.paths)).start_turn(1, {})
-    for kind in ("segmenter", "clicker"):
-        models = Registry(tracking_uri(ws.paths), f"{ws.name}-{kind}")
+    run = tracker(ws).start_turn(1, {})
+    for kind, models in (("segmenter", registry(ws)), ("clicker", click_registry(ws))):
         models.promote(models.register(run, folder / kind, {}))
     write_text(ws.paths.ledger, '{"turn": 1}\n')
     queue = read_queue(ws.paths)

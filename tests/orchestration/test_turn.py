@@ -1,6 +1,7 @@
 """Whole turns on a real Prefect server: what they leave in git, DVC, MLflow and on Prefect's pages."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,7 +112,10 @@ def test_a_clone_pulls_the_data_that_the_generation_recorded(turned: tuple[Works
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(ws.root), str(clone)], check=True)
     subprocess.run(["git", "-C", str(clone), "checkout", "-q", "gen-0001"], check=True)
-    subprocess.run([sys.executable, "-m", "dvc", "pull", "-q"], cwd=clone, check=True)
+    dvc = [sys.executable, "-m", "dvc"]
+    place = ["remote", "modify", "--local", "storage", "url", str(ws.root / "remote")]  # as docs/data.md says
+    subprocess.run([*dvc, *place], cwd=clone, check=True)
+    subprocess.run([*dvc, "pull", "-q"], cwd=clone, check=True)
     checked = verify(Workspace.open(clone))
     assert checked["ok"]
     assert checked["computed"] == entry["dataset_digest"]
@@ -155,5 +159,6 @@ def test_second_delivery_makes_a_second_generation_and_dvc_shows_the_difference(
     diff = json.loads(shown.stdout)["metrics/build_generation.json"]
     assert diff["train"]["new"] > diff["train"]["old"]
     assert first["dataset_digest"] != entry["dataset_digest"]
+    shutil.rmtree(ws.root / ".dvc" / "cache")  # then only the remote has it
     with ws.at("gen-0001", ws.paths.state / "old") as old:
         assert verify(old)["computed"] == first["dataset_digest"]

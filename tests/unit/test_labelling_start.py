@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.annotate.queue import read_queue
+from flywheel.click_champion import click_registry
 from flywheel.data.fabric import draw_sample, write_folder
 from flywheel.defect_click.clicker import Clicker
 from flywheel.defect_click.model_folder import save_click_model
@@ -20,8 +21,7 @@ from flywheel.labelling.keeper import make_queue
 from flywheel.labelling.security import allowed_hosts, host_name, is_loopback
 from flywheel.labelling.serve import Options, make_service, serve
 from flywheel.labelling.tokens import find_token, read_tokens
-from flywheel.registry import Registry
-from flywheel.tracking import Tracker, artifact_root, tracking_uri
+from flywheel.recording import tracker
 from flywheel.workspace import Workspace, init_workspace
 
 
@@ -154,9 +154,8 @@ def test_the_click_champion_comes_from_the_registry_once_a_turn_has_ended(ws: Wo
     known = make_service(ws, options, port=8765, on_labels=lambda _: None)
     assert known.clicks.chosen.kind in ("base", "classical")
     known.keeper.close()
-    tracker = Tracker(tracking_uri(ws.paths), ws.name, artifact_root(ws.paths))
-    models = Registry(tracking_uri(ws.paths), f"{ws.name}-clicker")
-    models.promote(models.register(tracker.start_turn(1, {}), model, {}))
+    models = click_registry(ws)
+    models.promote(models.register(tracker(ws).start_turn(1, {}), model, {}))
     write_text(ws.paths.ledger, '{"turn": 1}\n')
     try:
         service = make_service(ws, options, port=8765, on_labels=lambda _: None)

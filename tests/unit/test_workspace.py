@@ -25,6 +25,23 @@ def test_new_workspace_is_committed_whole(made: Workspace) -> None:
     assert {"params.yaml", "dvc.yaml", ".dvc/config", "workspace.json"} <= set(git.run(made.root, "ls-files").split())
 
 
+def test_a_workspace_has_an_id_that_its_clones_share_and_another_of_its_name_does_not(
+    made: Workspace, tmp_path: Path
+) -> None:
+    git.run(tmp_path, "clone", "-q", str(made.root), "clone")
+    other = init_workspace(tmp_path / "other", preset="demo", name="mill")
+    assert len(made.id) == 32
+    assert Workspace.open(tmp_path / "clone").id == made.id
+    assert (other.name, other.id != made.id) == (made.name, True)
+
+
+@pytest.mark.parametrize("name", ["a/mill", "mill:2", "o'brien", ".."])
+def test_a_name_that_mlflow_does_not_take_is_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(repr(name))):
+        init_workspace(tmp_path / "w", preset="demo", name=name)
+    assert not (tmp_path / "w").exists()
+
+
 def test_second_init_leaves_the_first_alone(made: Workspace) -> None:
     before = (made.root / "params.yaml").read_bytes()
     with pytest.raises(WorkspaceError, match="is a workspace already"):
