@@ -148,7 +148,7 @@ def init_workspace(root: Path, *, preset: str = "cpu", remote: str = "", name: s
     )
     for key, value in (("core.analytics", "false"), ("core.check_update", "false"), ("cache.type", "reflink,copy")):
         workspace.dvc("config", key, value)
-    url = remote or "remote"  # DVC keeps it relative to its config, so that it moves along
+    url = remote or str(root / "remote")  # absolute, so that a clone pulls from it without a word
     if not remote:
         (root / "remote").mkdir()
     workspace.dvc("remote", "add", "-q", "-d", "storage", url)
@@ -261,7 +261,7 @@ class Workspace:
         self.dvc("add", "data/start", "data/click_start")
 
     def remote_folder(self) -> Path | None:
-        """Folder of the remote, which DVC's config may hold relative to itself; None for a remote such as s3://."""
+        """Folder of the remote, as DVC's config has it; None for a remote such as s3://."""
         config = configparser.ConfigParser(interpolation=None)
         config.read([self.root / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
         url = config.get("'remote \"storage\"'", "url", fallback="")
@@ -274,7 +274,7 @@ class Workspace:
         """
         folder = self.remote_folder()
         if folder and not folder.exists() and (self.root / "remote").is_dir():
-            self.dvc("remote", "modify", "storage", "url", "remote")
+            self.dvc("remote", "modify", "storage", "url", str(self.root / "remote"))
         try:
             self.dvc("push", "--run-cache")  # not -q: it would keep the reason of a failure to itself
         except StageFailed as err:
