@@ -7,7 +7,7 @@ from prefect import flow
 from tasks import ingest as step
 from tasks import view
 from tasks.events import labels_arrived
-from tasks.turn import held
+from tasks.turn import begin, held
 
 
 @flow(name="ingest", log_prints=True)
@@ -23,6 +23,7 @@ def ingest(
     When labels arrived, the event `flywheel.labels.arrived` is raised; a deployment may start a turn on it.
     """
     with held(workspace) as ws:
+        begin(ws)  # refuses while an older generation is checked out
         report = step.ingest(ws, source, format, product, hide_labels)
         step.keep(ws, source, report["accepted"])
     view.show_table(

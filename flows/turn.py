@@ -30,7 +30,9 @@ def _turn(ws: Workspace) -> dict[str, Any]:
     if not entry["new"]:
         return entry
     revision = step.publish(ws, params, start)
-    step.end_record(ws, entry["mlflow_run"], entry, revision)
+    # the run of a turn that was judged before may be gone: another store, or one that was made anew
+    run_id = step.begin_record(ws, start, entry["why"]) if judged else entry["mlflow_run"]
+    step.end_record(ws, run_id, entry, revision)
     step.end(ws)
     view.show_table("arms", arm_rows(entry), f"{start.generation}: arms on the frozen test set")
     view.show_table("label-cost", cost_rows(entry), f"{start.generation}: what a label cost")

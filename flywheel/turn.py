@@ -59,7 +59,7 @@ def begin(ws: Workspace) -> TurnStart:
         return TurnStart(read_json(file)["turn"], True)
     done = read_ledger_lines(ws.paths.ledger)
     start = TurnStart(done[-1]["turn"] + 1 if done else 1, False)
-    if start.generation in ws.generations():
+    if start.generation in ws.generations():  # what is committed now would lie on no branch
         raise WorkspaceError(
             f"{ws.root}: {start.generation} exists, but the ledger here ends before it, so an older generation is "
             f"checked out; go back with `git checkout main && dvc checkout`"
@@ -99,13 +99,13 @@ def collect(ws: Workspace, params: Params) -> dict[str, Any]:
 
 
 def prioritize(ws: Workspace, params: Params, start: TurnStart) -> dict[str, Any]:
-    """Write the queue of images to label in this turn, unless it is there already for the same images."""
+    """Write the queue of images to label in this turn, unless it is there already, or answered, for the same images."""
     from flywheel.annotate.prioritize import prioritize as choose
     from flywheel.annotate.queue import read_queue, write_queue
 
     digest = pool_digest(ws)
     queue = read_queue(ws.paths)
-    if queue is None or queue["turn"] != start.turn or (not queue["done"] and queue.get("pool") != digest):
+    if queue is None or queue["turn"] != start.turn or queue.get("pool") != digest:
         champion = fetch_champion(ws)
         queue = choose(ws.paths, params.prioritize, champion=champion, seed=params.seed, turn=start.turn)
         queue["pool"] = digest
@@ -147,12 +147,16 @@ def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: 
     why, labels: what the ledger will say of the turn's reason and of its label queue.
     Raises DataInvalid without a test set; the turn is then not begun, and labels may still come.
     """
+    from flywheel.annotate.queue import read_queue
     from flywheel.data.first_test import decide_first_labels
     from flywheel.data.generation import freeze_test
 
     decide_first_labels(ws.paths, params)
     frozen = freeze_test(ws.paths)
     if not any(product["ids"] for product in frozen.values()):
+        queue = read_queue(ws.paths)
+        if queue is not None and queue["done"]:
+            ws.paths.queue.unlink()  # the next one asks for other images, so that labels may still come
         raise DataInvalid(
             f"{ws.root}: no labelled image fell into the test split, so nothing can be judged; label or ingest images "
             f"of at least two groups (rolls, boards, tiles) for a defect class"

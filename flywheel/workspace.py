@@ -273,7 +273,8 @@ class Workspace:
         A workspace that was moved and whose config still names `remote` at its old place takes the one that it has.
         """
         folder = self.remote_folder()
-        if folder and not folder.exists() and (self.root / "remote").is_dir():
+        moved = folder and folder.name == "remote" and not folder.parent.exists()  # else it may only be unmounted
+        if moved and (self.root / "remote").is_dir():
             self.dvc("remote", "modify", "storage", "url", str(self.root / "remote"))
         try:
             self.dvc("push", "--run-cache")  # not -q: it would keep the reason of a failure to itself

@@ -40,9 +40,11 @@ def ingest(
 ) -> None:
     """Bring images and labels into the workspace; bad files are set aside with their reason."""
     from flywheel.ingest.ingest import ingest as read_source
+    from flywheel.turn import begin
 
     ws = Workspace.open(workspace)
     with ws.locked():
+        begin(ws)  # refuses while an older generation is checked out
         report = read_source(
             source, ws.paths, ws.params(), product=product or "default", format=format, hide_labels=hide_labels
         ).as_dict()

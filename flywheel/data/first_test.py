@@ -3,6 +3,7 @@
 import pandas as pd
 
 from flywheel.data.generation import labelled_rows, load_frozen
+from flywheel.data.manifest import FILE_NAME, read_manifest
 from flywheel.data.shards import read_index
 from flywheel.data.splits import HASH_UNLABELLED, TEST, add_classes, assign_splits, group_of, load_splits, save_splits
 from flywheel.params import Params
@@ -22,6 +23,9 @@ def decide_first_labels(paths: Paths, params: Params) -> list[str]:
     labelled = set(zip(rows["product"], group_of(rows), strict=True))
     keys = pd.Series(list(zip(splits["product"], splits["group"], strict=True)), index=splits.index, dtype=object)
     again = (splits["how"] == HASH_UNLABELLED) & splits["product"].isin(open_products) & keys.isin(labelled)
+    if (paths.generation / FILE_NAME).exists():  # an earlier turn, for other products, may have learnt from them
+        learnt = read_manifest(paths.generation)
+        again &= ~keys.isin(set(zip(learnt["product"], group_of(learnt), strict=True)))
     if not again.any():
         return []
     kept = splits[~again]

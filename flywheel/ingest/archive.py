@@ -77,7 +77,10 @@ def _name(entry: zipfile.ZipInfo) -> tuple[str, str]:
     """
     if entry.flag_bits & _UTF8 or entry.filename.isascii():
         return entry.filename, ""
-    raw = entry.filename.encode("cp437")
+    try:
+        raw = entry.filename.encode("cp437")
+    except UnicodeEncodeError:  # newer Pythons read the Unicode name that some tools write beside it
+        return entry.filename, ""
     western = {byte for byte in raw if byte > 0x7F} <= _CP437_LETTERS
     for encoding in ("utf-8", "gb2312", "cp437" if western else "gb18030"):
         try:

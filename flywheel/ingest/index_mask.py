@@ -54,7 +54,7 @@ def read(source: Source, names: list[str], max_pixels: int) -> Layout:
         else:
             layout.problems.append((name, f"{name}: listed in {TABLE} line {line}, not in the source; add the file"))
     rows += _unlisted(rows, names, layout)
-    finder = MaskFinder([row["file"] for _, row in rows], masks)
+    finder = MaskFinder([row["file"] for _, row in rows], masks, [row.get("id", "") for _, row in rows])
     for line, row in rows:
         name = row["file"]
         found, fault = finder.find(name, row.get("id", ""))

@@ -12,7 +12,12 @@ class MaskFinder:
     A bare name means a mask only where it can mean no other mask and no other image.
     """
 
-    def __init__(self, images: list[str], masks: list[str]) -> None:
+    def __init__(self, images: list[str], masks: list[str], keys: list[str] | None = None) -> None:
+        """keys: the images' ids, "" where there is none."""
+        known, paths = keys or [], {_path(mask) for mask in masks}
+        unique = "" not in known and len(set(known)) == len(known)
+        # every mask is an id and not every one an image's name: then ids are meant, whatever else they look like
+        self._all_by_id = unique and bool(paths) and paths <= set(known) and not paths <= {_path(one) for one in images}
         self._images = {_path(image): image for image in images}
         self._by_path: dict[str, list[str]] = defaultdict(list)
         self._loose: dict[str, list[str]] = defaultdict(list)  # bare name: masks that no image has the path of
@@ -27,6 +32,8 @@ class MaskFinder:
 
     def find(self, image: str, key: str) -> tuple[list[str], str]:
         """(masks, fault): one mask or none; with a fault, those that may be meant. key: the image's id, or ""."""
+        if self._all_by_id:
+            return self._by_path.get(key, []), ""
         named, fault = self._named(image)
         own = {"", _path(image), stem(image)}
         keyed = [] if key in own else self._by_path.get(key) or self._loose.get(key, [])

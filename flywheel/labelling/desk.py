@@ -199,6 +199,10 @@ class Desk:
                 continue
             if event is not None and event.turn != self.round.turn:
                 continue
+            try:
+                self._check_open(person, sample, assignment.purpose)
+            except LabelConflict:
+                continue  # it cannot be opened any more, and would bar the way to those behind it
             done = event is not None and self.journal.state(sample).status != RETURNED
             found.append({"sample": sample, "state": "labelled" if done else "open"})
         return found

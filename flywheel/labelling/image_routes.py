@@ -42,7 +42,8 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/clicks")
     def click(sample: SampleInPath, message: ClickMessage, person: Who) -> dict[str, Any]:
-        if sample not in desk.leases.current() and desk.drafts.assignment(sample, person.name):
+        mine = not person.reviews and desk.drafts.assignment(sample, person.name)
+        if mine and sample not in desk.leases.current():
             desk.keep(person, sample)  # back from a break, and nobody took it meanwhile
         check_holds(person, sample)
         start = message.start.region(desk.gallery.size(sample)) if message.start else None

@@ -155,7 +155,7 @@ def test_a_stroke_just_before_the_next_image_is_kept(person: Callable[..., Page]
 
 
 def test_what_is_drawn_while_the_next_image_is_fetched_waits(person: Callable[..., Page]) -> None:
-    page = person("sun")
+    page = person("tang")
     sample = current(page)
     page.route("**/api/next", lambda route: None)  # never answered
     page.keyboard.press("b")
@@ -171,6 +171,7 @@ def test_what_is_drawn_while_the_next_image_is_fetched_waits(person: Callable[..
 def test_an_answer_on_its_way_and_reviewing_never_mix_images(person: Callable[..., Page], server: Server) -> None:
     """The next image comes late, when the person already looks at labels."""
     page = person("zhou")
+    sample = current(page)
     page.keyboard.press("b")
     drag(page, (10, 10), (10, 50))
     late: list[Route] = []
@@ -179,11 +180,15 @@ def test_an_answer_on_its_way_and_reviewing_never_mix_images(person: Callable[..
     expect(page.locator("#toasts")).to_contain_text("Submitted")
     while not late:
         page.wait_for_timeout(20)
-    page.keyboard.press("v")
-    page.wait_for_function("() => window.flywheel.reviewing && window.flywheel.review.case && window.flywheel.editor")
-    case = page.evaluate("() => window.flywheel.review.case.sample")
+    page.keyboard.press("v")  # too early: the page waits
+    assert not page.evaluate("() => window.flywheel.reviewing")
+    drag(page, (40, 10), (40, 50))
     with page.expect_response("**/api/next"):
         late[0].continue_()
-    page.wait_for_timeout(300)  # what came too late must not be shown
-    assert current(page) == case
+    page.wait_for_function("sample => window.flywheel.image && window.flywheel.image.sample !== sample", arg=sample)
+    ready(page)
+    page.keyboard.press("v")
+    page.wait_for_function("() => window.flywheel.reviewing && window.flywheel.review.case && window.flywheel.editor")
+    assert current(page) == page.evaluate("() => window.flywheel.review.case.sample")
+    assert label_of(server, sample)[1][40, 30] == 0
     page.unroute_all(behavior="ignoreErrors")

@@ -139,6 +139,12 @@ def test_masks_of_one_name_in_several_folders_go_to_the_image_in_the_same_folder
         ),
         (["1.png"], {"1.png": 1}, "7,images/1.png", {"1.png": (1,)}),
         (["1.png"], {"r1/p.png": 1}, "r1/p,images/1.png", {"1.png": (1,)}),
+        (
+            ["0.png", "1.png", "2.png"],
+            {"1.png": 1, "2.png": 2, "3.png": 3},
+            "1,images/0.png\n2,images/1.png\n3,images/2.png",
+            {"0.png": (1,), "1.png": (2,), "2.png": (3,)},
+        ),
     ],
 )
 def test_a_mask_is_found_by_its_id_and_by_its_bare_name_where_these_are_clear(

@@ -189,3 +189,10 @@ def test_nobody_judges_an_image_that_they_gave_an_opinion_of(tmp_path):
         with pytest.raises(LabelConflict, match="your own"):
             Review(office.desk, four_eyes=True).judge(WANG, uid, "reject", "too wide")
     office.close()
+
+
+def test_an_image_that_was_left_out_does_not_bar_the_way_back(office, review):
+    first, second = (label_next(office, ZHANG, f"{number}" * 16) for number in range(2))
+    review.judge(WANG, "1" * 16, "leave_out", "out of focus")
+    assert [entry["sample"] for entry in office.desk.trail(ZHANG)] == [first]
+    assert second not in [entry["sample"] for entry in office.desk.trail(ZHANG)]

@@ -7,8 +7,12 @@ import pandas as pd
 import pytest
 
 from flywheel import git, turn
+from flywheel.annotate.queue import write_queue
+from flywheel.cli.commands import ingest as ingest_command
 from flywheel.cli.stage_commands import synthesize_or_stage
 from flywheel.data.fabric import draw_sample, write_folder
+from flywheel.data.first_test import decide_first_labels
+from flywheel.data.manifest import COLUMNS, write_manifest
 from flywheel.data.splits import load_splits
 from flywheel.errors import ConfigError, DataInvalid, StorageUnavailable, WorkspaceError
 from flywheel.files import append_line, read_json, write_json
@@ -161,3 +165,45 @@ def test_nothing_is_rounded_to_certainty() -> None:
         "100.0%",
     ]
     assert percent(float(np.float64(0.95))) == "95.0%"
+
+
+def test_a_queue_that_is_answered_is_renewed_when_images_arrive_or_a_test_set_is_missing(ws: Workspace) -> None:
+    deliver(ws, 1, 1, labels=False)
+    start = TurnStart(1, False)
+    queue = turn.prioritize(ws, ws.params(), start)
+    write_queue(ws.paths, queue | {"done": True})
+    assert turn.prioritize(ws, ws.params(), start)["done"]
+    deliver(ws, 5, 2, labels=False)
+    again = turn.prioritize(ws, ws.params(), start)
+    assert (again["done"], len(again["entries"])) == (False, 3)
+    deliver(ws, 1, 1)
+    write_queue(ws.paths, again | {"done": True})
+    with pytest.raises(DataInvalid, match="label or ingest images of at least two groups"):
+        turn.snapshot(ws, ws.params(), start, "first labels", {})
+    assert len(turn.prioritize(ws, ws.params(), start)["entries"]) == 2
+
+
+def test_nothing_is_ingested_on_an_older_generation(ws: Workspace, tmp_path: Path) -> None:
+    enter(ws, 1)
+    ws.commit("one")
+    ws.tag("gen-0001", "one")
+    git.run(ws.root, "checkout", "-q", "HEAD~1")
+    with pytest.raises(WorkspaceError, match="older generation"):
+        ingest_command(str(tmp_path), workspace=ws.root)
+
+
+def test_a_remote_that_is_away_stays_the_remote(ws: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "nas").mkdir()
+    ws.dvc("remote", "modify", "storage", "url", str(tmp_path / "nas" / "mill"))
+    ws.push()
+    assert ws.remote_folder() == tmp_path / "nas" / "mill"
+
+
+def test_groups_that_an_earlier_generation_learnt_from_do_not_become_test(ws: Workspace) -> None:
+    deliver(ws, 0, 9, labels=False)
+    deliver(ws, 0, 9)
+    splits = load_splits(ws.paths.splits)
+    rows = splits[["product", "group", "split"]].assign(id=splits["group"], origin="real")
+    write_manifest(ws.paths.generation, rows.reindex(columns=COLUMNS, fill_value=""))
+    assert decide_first_labels(ws.paths, ws.params()) == []
+    assert load_splits(ws.paths.splits).equals(splits)

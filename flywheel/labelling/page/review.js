@@ -63,9 +63,10 @@ export class Review {
   }
 
   async pass() {
-    if (!this.case) return;
+    if (!this.case || this.app.busy) return;
     this.#passed.push(this.case.sample);
-    await this.#next();
+    this.app.setBusy(true);
+    await this.#next().finally(() => this.app.setBusy(false));
   }
 
   async toggleOther() {
@@ -90,14 +91,16 @@ export class Review {
     const reason = title ? await askFor(title, title.replace("title", "words"), { lines: 3, action }) : "";
     if (title && !reason) return;
     const corrected = verdict === "accept" && (app.editor.touched || app.captionTouched) ? app.answer() : null;
+    app.setBusy(true);
     try {
       await app.api.post(`review/${this.label.uid}`, { verdict, reason, corrected });
       app.toast({ accept: corrected ? "corrected" : "accepted", reject: "was_sent_back", leave_out: "was_left_out" }[verdict]);
     } catch (error) {
       app.failed(error);
-      if (error.code !== "conflict") return; // somebody else was quicker: on to the next
+      if (error.code !== "conflict") return app.setBusy(false);
+      // somebody else was quicker: on to the next
     }
-    await this.#next();
+    await this.#next().finally(() => app.setBusy(false));
     app.refresh();
   }
 }

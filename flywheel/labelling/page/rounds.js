@@ -72,8 +72,9 @@ export class Rounds {
 
   async submit({ flagged = false, comment = "", clean = false } = {}) {
     const { app } = this;
-    if (!app.editor || this.#sending) return;
+    if (!app.editor || this.#sending || app.busy) return;
     await app.clickLine.settled();
+    if (this.#sending || app.busy) return;
     if (!flagged && !clean && app.editor.isClean) return app.toast("nothing_marked");
     const { sample } = app.image, answer = { ...app.answer(), flagged, comment };
     this.#sending = true;
@@ -89,9 +90,14 @@ export class Rounds {
       app.autosave.touch();
       return app.failed(error);
     }
-    this.#sending = false;
-    app.setBusy(false);
-    await this.resume();
+    await this.resume().finally(() => {
+      this.#sending = false;
+      app.setBusy(false);
+    });
+    if (app.image?.sample === sample && !app.reviewing) { // the server went away: what was answered is not drawn on
+      app.close();
+      app.showCard(say("loading"), say("offline"));
+    }
     app.refresh();
   }
 
