@@ -148,7 +148,7 @@ def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: 
     Raises DataInvalid without a test set; the turn is then not begun, and labels may still come.
     """
     from flywheel.annotate.queue import read_queue
-    from flywheel.data.first_test import decide_first_labels
+    from flywheel.data.first_labels import decide_first_labels
     from flywheel.data.generation import freeze_test
 
     decide_first_labels(ws.paths, params)

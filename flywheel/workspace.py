@@ -244,6 +244,11 @@ class Workspace:
         """Let DVC track the shards that ingestion and labelling added."""
         self.dvc("add", "data/shards")
 
+    def keep_ingested(self, source: str, accepted: int) -> None:
+        """Let DVC and git have what an ingestion of `source` brought."""
+        self.add_shards()
+        self.commit(f"Ingest {accepted} samples from {source}")
+
     def keep_start(self, click_champion: Path | None) -> None:
         """Copy what this turn's trainings begin with to data/start (the last turn's generators) and data/click_start
         (the click champion, None before the first); DVC tracks both."""
@@ -308,7 +313,8 @@ class Workspace:
         git.run(self.root, "clone", "-q", "--shared", str(self.root), str(folder))
         git.run(folder, "checkout", "-q", generation)
         clone = Workspace(folder)
-        if remote := self.remote_folder():
+        remote = self.remote_folder()
+        if remote and remote != clone.remote_folder():  # moved since that generation
             clone.dvc("remote", "add", "-f", "--local", "storage", str(remote))
         clone.dvc("cache", "dir", "--local", str(self.root / ".dvc" / "cache"))
         clone.dvc("pull", "data/shards.dvc", "build_generation", "synthesize", "curate")

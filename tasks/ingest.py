@@ -18,6 +18,4 @@ def ingest(ws: Workspace, source: str, format: str, product: str, hide_labels: b
 
 @task(name="keep", cache_policy=NO_CACHE, **RETRIES)
 def keep(ws: Workspace, source: str, accepted: int) -> None:
-    """Let DVC and git have what was ingested."""
-    ws.add_shards()
-    ws.commit(f"Ingest {accepted} samples from {source}")
+    ws.keep_ingested(source, accepted)

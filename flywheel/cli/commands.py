@@ -48,8 +48,7 @@ def ingest(
         report = read_source(
             source, ws.paths, ws.params(), product=product or "default", format=format, hide_labels=hide_labels
         ).as_dict()
-        ws.add_shards()
-        ws.commit(f"Ingest {report['accepted']} samples from {source}")
+        ws.keep_ingested(source, report["accepted"])
     print_json(report) if as_json else print_ingest(report)
 
 

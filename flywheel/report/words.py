@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flywheel.judge.words import percent
 from flywheel.params import FREE_ARMS
 
 if TYPE_CHECKING:
@@ -157,7 +158,6 @@ def _percent(turn: "Turn") -> str:
     """Never rounded up to 100 or down to 0, which would claim certainty."""
     if turn.probability is None:
         return "an unknown share"
-    share = 100 * turn.probability
-    if 99 < share < 100 or 0 < share < 1:
-        return f"{min(max(share, 0.1), 99.9):.1f} %"
-    return f"{share:.0f} %"
+    share = turn.probability
+    near_certain = 0.99 < share < 1 or 0 < share < 0.01
+    return percent(share).replace("%", " %") if near_certain else f"{100 * share:.0f} %"

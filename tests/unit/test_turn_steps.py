@@ -11,7 +11,7 @@ from flywheel.annotate.queue import write_queue
 from flywheel.cli.commands import ingest as ingest_command
 from flywheel.cli.stage_commands import synthesize_or_stage
 from flywheel.data.fabric import draw_sample, write_folder
-from flywheel.data.first_test import decide_first_labels
+from flywheel.data.first_labels import decide_first_labels
 from flywheel.data.manifest import COLUMNS, write_manifest
 from flywheel.data.splits import load_splits
 from flywheel.errors import ConfigError, DataInvalid, StorageUnavailable, WorkspaceError

@@ -1,4 +1,4 @@
-"""The first test set of a product whose images came without labels."""
+"""The first labels of a product whose images came without any: they may become its test set."""
 
 import pandas as pd
 
