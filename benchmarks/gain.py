@@ -138,25 +138,33 @@ def run(workspace: Workspace, params: Params) -> dict[str, float]:
     return seconds
 
 
+def arm_counts(paths: Paths, params: Params, arm: str) -> tuple[list[str], np.ndarray]:
+    """Ids of the test images, and an arm's counts on them by seed, as `bootstrap_ious` wants them: (S, N, 3, C)."""
+    table = pd.read_parquet(paths.evaluation / PER_IMAGE)
+    table = table[(table["split"] == "test") & (table["arm"] == arm)].sort_values("id")
+    channels = ClassTable.load(paths.generation / "classes.json").channels
+    each = [table[table["seed"] == seed] for seed in params.train_segmenter.seeds]
+    blocks = [counts(np.stack(rows["confusion"].to_list()).reshape(-1, channels, channels)) for rows in each]
+    return each[0]["id"].to_list(), np.stack(blocks)
+
+
+def measured_classes(stacked: np.ndarray, least: int) -> np.ndarray:
+    """Which defect classes at least `least` test images show: (C - 1,) bool."""
+    return (stacked[0, :, 1, 1:] > 0).sum(axis=0) >= least
+
+
 def differences(paths: Paths, params: Params, *, least: int, resamples: int = 2000) -> list[dict]:
     """mIoU of each arm over the classes with `least` test images, and its difference to real_only; images and seeds are
     resampled together.
     """
-    table = pd.read_parquet(paths.evaluation / PER_IMAGE)
-    table = table[table["split"] == "test"]
     classes = ClassTable.load(paths.generation / "classes.json")
-    channels = classes.channels
     resampled, points, by_class = {}, {}, {}
     for arm in params.train_segmenter.arms:
-        blocks = []
-        for seed in params.train_segmenter.seeds:
-            rows = table[(table["arm"] == arm) & (table["seed"] == seed)].sort_values("id")
-            blocks.append(counts(np.stack(rows["confusion"].to_list()).reshape(-1, channels, channels)))
-        stacked = np.stack(blocks)
-        measured = (stacked[0, :, 1, 1:] > 0).sum(axis=0) >= least
+        stacked = arm_counts(paths, params, arm)[1]
+        measured = measured_classes(stacked, least)
         generator = np.random.default_rng(0)  # the same images and seeds for every arm
         resampled[arm] = mean_iou(bootstrap_ious(stacked, resamples, generator)[:, measured])
-        each = np.stack([class_iou(block.sum(axis=0)) for block in blocks])[:, measured]
+        each = np.stack([class_iou(block.sum(axis=0)) for block in stacked])[:, measured]
         points[arm] = mean_iou(each).tolist()
         names = np.array(classes.names)[measured]
         by_class[arm] = {str(name): round(float(value), 3) for name, value in zip(names, each.mean(0), strict=True)}

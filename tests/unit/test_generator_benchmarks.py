@@ -174,3 +174,42 @@ def test_base_benchmark_compares_both_starts_at_equal_steps(
     assert [row[2].strip() for row in rows] == ["0", "0", "1", "1"]
     base, scratch = (float(row[4]) for row in rows[:2])
     assert base != scratch
+
+
+def split_of(ids: list[str], hits: list[list[int]], misses: list[list[int]]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """A split of one class and 10 px of defect an image: how many px each seed's arms hit, (S, N)."""
+
+    def arm(rows: list[list[int]]) -> np.ndarray:
+        found = np.array(rows)
+        both = np.stack([np.zeros_like(found), found], axis=-1)
+        truth = np.broadcast_to([90, 10], both.shape)
+        return np.stack([both, truth, both], axis=2)  # (S, N, 3, 2): hit, true and predicted pixels of a class
+
+    return ids, {"real_only": arm(misses), "defect_gen": arm(hits)}
+
+
+def test_pooled_gain_is_the_mean_over_the_splits_and_opposite_gains_leave_it_unsure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    pooled_gain = importlib.import_module("gain_pool").pooled_gain
+    better = split_of(["a", "b", "c"], [[8, 8, 8]] * 2, [[6, 6, 6]] * 2)
+    worse = split_of(["b", "c", "d"], [[4, 4, 4]] * 2, [[6, 6, 6]] * 2)
+    points, resampled = pooled_gain([better, better], "defect_gen", least=1, resamples=200)
+    assert points == pytest.approx([0.2, 0.2])
+    assert np.allclose(resampled, 0.2)  # every image and seed gains as much
+    points, resampled = pooled_gain([better, worse], "defect_gen", least=1, resamples=200)
+    assert points == pytest.approx([0.2, -0.2])
+    drawn = resampled[~np.isnan(resampled)]  # four images only: some resamples leave a split without any
+    assert {-0.2, 0.0, 0.2} == set(np.round(drawn, 6) + 0.0)  # splits are resampled too
+
+
+def test_pooled_gain_draws_an_image_as_often_in_every_split_that_tests_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    pooled_gain = importlib.import_module("gain_pool").pooled_gain
+    one = split_of(["a", "b"], [[8, 6]], [[6, 6]])
+    other = split_of(["b", "a"], [[6, 8]], [[6, 6]])  # the same images in another order
+    _, alone = pooled_gain([one, one], "defect_gen", least=1, resamples=100)
+    _, mixed = pooled_gain([one, other], "defect_gen", least=1, resamples=100)
+    assert np.allclose(alone, mixed)
+    assert len(set(np.round(alone, 6))) == 3
