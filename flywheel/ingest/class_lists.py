@@ -1,12 +1,12 @@
 """Class lists of data sets: classes.json and the defect dictionaries in Defect Spectrum's DS-*.md."""
 
 import ast
-import json
 import re
 from collections.abc import Iterable
 
 from flywheel.data.classes import IGNORE, MAX_CLASSES
 from flywheel.errors import IngestError
+from flywheel.ingest.json_files import parse_json
 
 _QUOTE = "[\"'`‘’“”]"
 _DICTIONARY = re.compile(
@@ -25,7 +25,7 @@ def parse_classes_json(text: str, where: str) -> dict[int, str]:
     or {"classes": [{"index": 1, "name": "hole"}]}. Raises IngestError.
     """
     try:
-        content = json.loads(text, object_pairs_hook=_each_once)
+        content = parse_json(text, _each_once)
     except (ValueError, RecursionError) as err:
         raise IngestError(f"{where}: not valid JSON ({err}); mend the file") from err
     if isinstance(content, dict) and isinstance(content.get("classes"), list):
