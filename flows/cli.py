@@ -42,7 +42,9 @@ def label(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Further name of the page, such as a proxy's; may be repeated.")
     ] = None,
-    clicker: Annotated[str, typer.Option(help="Folder of a click model, or classical; default: shipped.")] = "",
+    clicker: Annotated[
+        str, typer.Option(help="Folder of a click model, or classical; default: the champion, else the shipped one.")
+    ] = "",
     certificate: Annotated[Path | None, typer.Option(help="Certificate (PEM) for https.")] = None,
     private_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
 ) -> None:

@@ -19,7 +19,7 @@ def candidates(round: Round, person: str, skipped: set[str]) -> Iterator[tuple[s
         label = states[sample].label
         if label is not None and label.by == person and sample not in skipped:
             yield sample, QUEUE
-    if known_is_due(round, person):
+    if known_is_due(round, person, len(skipped)):
         for sample in known_samples(round, person):
             if sample not in skipped:
                 yield sample, KNOWN
@@ -38,9 +38,9 @@ def candidates(round: Round, person: str, skipped: set[str]) -> Iterator[tuple[s
         yield sample, QUEUE
 
 
-def known_is_due(round: Round, person: str) -> bool:
-    """Whether the person's next image is one whose label is known; follows from how many labels they gave."""
-    count = len(round.journal.work.get(person, Work()).latest)
+def known_is_due(round: Round, person: str, skipped: int) -> bool:
+    """Whether the person's next image is one whose label is known; follows from how many they labelled and skipped."""
+    count = len(round.journal.work.get(person, Work()).latest) + skipped
     return unit_hash(f"known|{round.seed}|{person}|{count}") < round.params.known_share
 
 

@@ -47,16 +47,16 @@ class Desk:
         """
         with self.lock:
             self.round.refresh()
+            self._put_away(person)
             trail = self.drafts.trail(person.name)
             if not fresh:
                 for assignment in reversed(trail):
                     if self._unfinished(assignment) and self._lease(assignment.sample, person):
                         return assignment.sample
             taken = self.leases.current()
-            given = {assignment.sample for assignment in trail}  # what a reviewer looks at lies on no desk
-            mine = [sample for sample, lease in taken.items() if lease.session == person.session and sample in given]
-            if len(mine) >= MOST_ON_DESK:
-                raise LabellingError(f"{len(mine)} images lie on your desk; label or skip some of them first")
+            mine = sum(one.sample in taken and taken[one.sample].session == person.session for one in trail)
+            if mine >= MOST_ON_DESK:
+                raise LabellingError(f"{mine} images lie on your desk; label or skip some of them first")
             skipped = {assignment.sample for assignment in trail if assignment.skipped is not None}
             for sample, purpose in candidates(self.round, person.name, skipped):
                 if sample not in taken and self._lease(sample, person):
@@ -76,6 +76,14 @@ class Desk:
         mine = state.label is None or state.status == RETURNED or state.label.by == assignment.person
         return self.round.status(assignment.sample) in (OPEN, RETURNED) and mine
 
+    def _put_away(self, person: Person) -> None:
+        """Give back what the person only looked at again: images that are done and hold no draft of theirs."""
+        held = {sample for sample, lease in self.leases.current().items() if lease.session == person.session}
+        for one in self.drafts.trail(person.name):
+            done = one.sample in held and not self._unfinished(one)
+            if done and self.drafts.read(one.sample, person.name) is None:
+                self.leases.give_back(one.sample, person.session)
+
     def _lease(self, sample: str, person: Person) -> bool:
         try:
             self.leases.take(sample, person.session, person.name)
@@ -91,6 +99,7 @@ class Desk:
         with self.lock:
             purpose = self._purpose(person, sample)
             self._check_open(person, sample, purpose)
+            self._put_away(person)
             self.leases.take(sample, person.session, person.name)
             return self.sheet(person, sample)
 

@@ -24,6 +24,23 @@ class Waiting:
     state: SampleState
     version: int
 
+    @property
+    def work(self) -> list[LabelEvent]:
+        """What the label cost: a reviewer's correction, and the label that it changed."""
+        return [self.label] if self.state.corrected is None else [self.state.corrected, self.label]
+
+    @property
+    def clicks(self) -> int:
+        return sum(event.clicks for event in self.work)
+
+    @property
+    def corrections(self) -> int:
+        return sum(event.corrections for event in self.work)
+
+    @property
+    def seconds(self) -> float:
+        return round(sum(event.seconds for event in self.work), 1)
+
 
 def waiting_labels(journal: Journal, gallery: Gallery) -> list[Waiting]:
     """The labels that people are done with and no shard holds, in the order of the journal.
@@ -62,13 +79,12 @@ def hand_over(paths: Paths, params: Label) -> dict[str, Any]:
         classes.save(paths.classes)  # before any mask uses them
     shards = [path.name for path in write_shards(paths.shards, "real", _samples(gallery, waiting, classes))]
     _close_queue(paths, params, journal)
-    labels = [one.label for one in waiting]
     return {
-        "answered": len(labels),
-        "clicks": sum(label.clicks for label in labels),
-        "corrections": sum(label.corrections for label in labels),
-        "seconds": round(sum(label.seconds for label in labels), 1),
-        "annotators": sorted({label.by for label in labels}),
+        "answered": len(waiting),
+        "clicks": sum(one.clicks for one in waiting),
+        "corrections": sum(one.corrections for one in waiting),
+        "seconds": round(sum(one.seconds for one in waiting), 1),
+        "annotators": sorted({event.by for one in waiting for event in one.work}),
         "shards": shards,
     }
 
@@ -78,7 +94,7 @@ def _samples(gallery: Gallery, waiting: list[Waiting], classes: ClassTable) -> I
         sample, label = gallery.sample(one.label.sample), one.label
         mask = label.mask_in(classes)
         check_mask(mask, sample.image.shape, len(classes), f"label {label.uid} of sample {sample.id}")
-        scores: dict[str, Any] = {UID: label.uid, "seconds": label.seconds, "corrections": label.corrections}
+        scores: dict[str, Any] = {UID: label.uid, "seconds": one.seconds, "corrections": one.corrections}
         if one.state.reviewer:
             scores["reviewer"] = one.state.reviewer
         compared = [event.agreement for event in (label, one.state.other) if event and event.agreement is not None]
@@ -88,7 +104,7 @@ def _samples(gallery: Gallery, waiting: list[Waiting], classes: ClassTable) -> I
             sample,
             mask=mask,
             annotator=label.by,
-            clicks=label.clicks,
+            clicks=one.clicks,
             version=one.version,
             caption=label.caption or sample.caption,
             scores=scores,

@@ -29,6 +29,7 @@ class SampleState:
 
     label: what counts as its label; other: a second opinion of it.
     why: reason of `held` (see LabelEvent) or the reviewer's words of `returned`; reviewer: who judged the label.
+    corrected: the label that a reviewer's correction replaced; it is part of what the correction cost.
     """
 
     status: Status = OPEN
@@ -36,6 +37,7 @@ class SampleState:
     other: LabelEvent | None = None
     why: str = ""
     reviewer: str = ""
+    corrected: LabelEvent | None = None
 
     def take(self, event: LabelEvent | ReviewEvent) -> None:
         """Go on to the state after `event`."""
@@ -46,6 +48,7 @@ class SampleState:
             if event.held and self.status == READY and not self.reviewer:
                 self.status, self.why = HELD, event.held
         else:
+            self.corrected = self.label if event.purpose == CORRECTION else None
             self.label = event
             self.reviewer = event.by if event.purpose == CORRECTION else ""
             self.status, self.why = (HELD, event.held) if event.held else (READY, "")
@@ -62,11 +65,19 @@ class SampleState:
 
 @dataclass
 class Work:
-    """What one person did. latest: their newest label of each image; returned: labels that a reviewer sent back."""
+    """What one person did.
+
+    latest: their newest label of each image; seconded: agreement with second opinions that others gave of their labels,
+    by image; returned: labels that a reviewer sent back; reviewed: verdicts and corrections of theirs.
+    """
 
     latest: dict[str, LabelEvent] = field(default_factory=dict)
+    seconded: dict[str, float] = field(default_factory=dict)
     returned: int = 0
     reviewed: int = 0
+
+    def labelled_in(self, turn: int) -> bool:
+        return any(event.turn == turn for event in self.latest.values())
 
     def mean(self, figure: str) -> float | None:
         """Mean of clicks, corrections or seconds over the labels."""
@@ -74,9 +85,12 @@ class Work:
         return sum(values) / len(values) if values else None
 
     def agreement(self, purpose: str) -> float | None:
-        """Mean IoU with known labels (purpose known) or with other people's (second)."""
-        found = [event.agreement for event in self.latest.values() if event.purpose == purpose]
-        values = [value for value in found if value is not None]
+        """Mean IoU with known labels (purpose known) or with other people's (second, whoever came first)."""
+        found = dict(self.seconded) if purpose == SECOND else {}
+        for sample, event in self.latest.items():
+            if event.purpose == purpose and event.agreement is not None:
+                found[sample] = event.agreement
+        values = list(found.values())
         return sum(values) / len(values) if values else None
 
 
@@ -124,6 +138,10 @@ class Journal:
         else:
             self._labels[event.uid] = event
             work.latest[event.sample] = event
+            work.reviewed += event.purpose == CORRECTION
+            first = self.state(event.sample).label
+            if event.purpose == SECOND and event.agreement is not None and first is not None:
+                self.work[first.by].seconded[event.sample] = event.agreement
             if event.purpose == KNOWN:
                 return  # never becomes a label
         self.states.setdefault(event.sample, SampleState()).take(event)

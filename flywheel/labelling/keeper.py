@@ -96,10 +96,10 @@ class Keeper:
         """Hand over, or make the next queue, when it is time."""
         with self._desk.lock:
             self._desk.round.refresh()
-            answered = self._desk.round.finished()
+            answered = self._desk.round.answered()
             done, turn_of_queue = self._desk.round.queue_done, self._desk.round.turn
         self._on_turn(turn_of_queue)
-        if not answered:
+        if not answered and not done:
             self.state = LABELLING
         elif not done and self._desk.round.entries:
             self._hand_over()
@@ -111,8 +111,8 @@ class Keeper:
                 turn_of_queue = self._desk.round.turn
             self._on_turn(turn_of_queue)
             self.state = LABELLING
-        else:
-            self.state = HANDED_OVER
+        else:  # a label that was changed after it had been handed over may wait for a reviewer
+            self.state = HANDED_OVER if answered else LABELLING
 
     def _hand_over(self) -> None:
         with self._ws.locked():

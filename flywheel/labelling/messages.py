@@ -100,6 +100,10 @@ class ReviewNext(_Message):
     passed: list[SampleId] = Field(max_length=1000)
 
 
+class ReviewLeave(_Message):
+    sample: SampleId
+
+
 class Judgement(_Message):
     verdict: Literal["accept", "reject", "leave_out"]
     reason: str = Field(max_length=2000)
@@ -116,7 +120,8 @@ def shown_draft(content: dict[str, Any], size: tuple[int, int], table: ClassTabl
     """A saved draft for the page, as `shown_label`."""
     answer = content["answer"]
     mask = recode(from_runs(answer["runs"], size, "draft"), tuple(answer["classes"]), table)
-    return {**answer, "caption_edited": content["caption_edited"], **_shown_mask(mask, table, language)}
+    about = {key: content[key] for key in ("window", "caption_edited")}
+    return {**answer, **about, **_shown_mask(mask, table, language)}
 
 
 def _shown_mask(mask: np.ndarray, table: ClassTable, language: str) -> dict[str, Any]:

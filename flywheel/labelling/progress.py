@@ -25,7 +25,7 @@ def progress(desk: Desk, review: Review, person: Person) -> dict[str, Any]:
             "returned": sum(state.status == RETURNED for state in states),
             "ready": sum(state.status == READY for state in states),
             "too_large": counts[TOO_LARGE],
-            "finished": desk.round.finished(),
+            "finished": desk.round.answered(),
             "to_review": sum(case.why != "" for case in review.cases(person)) if person.reviews else 0,
             "others": sum(lease.session != person.session for lease in desk.leases.current().values()),
             "mine": figures(work),

@@ -65,6 +65,11 @@ class Review:
                     return case
             return None
 
+    def put_down(self, person: Person, sample: str) -> None:
+        """Give the case back without a verdict: the person goes on to something else."""
+        person.must_review()
+        self.desk.leases.give_back(sample, person.session)
+
     def judge(self, person: Person, uid: str, verdict: Verdict, reason: str, corrected: Answer | None = None) -> None:
         """Write a verdict about the label `uid`. corrected: the reviewer's own mask, accepted in its place.
 

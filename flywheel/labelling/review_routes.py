@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 
 from flywheel.errors import LabellingError
-from flywheel.labelling.messages import Judgement, ReviewNext, shown_label
+from flywheel.labelling.messages import Judgement, ReviewLeave, ReviewNext, shown_label
 from flywheel.labelling.review import Case
 from flywheel.labelling.service import Service
 from flywheel.labelling.sessions import Person
@@ -38,6 +38,11 @@ def routes(service: Service) -> APIRouter:
     def next_case(message: ReviewNext, person: Who) -> dict[str, Any]:
         case = review.next(person, set(message.passed))
         return {"case": shown(case) if case else None}
+
+    @router.post("/leave")
+    def leave(message: ReviewLeave, person: Who) -> dict[str, Any]:
+        review.put_down(person, message.sample)
+        return {}
 
     @router.post("/{uid}")
     def judge(uid: UidInPath, message: Judgement, person: Who) -> dict[str, Any]:

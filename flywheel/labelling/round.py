@@ -1,7 +1,10 @@
 """One round of labelling: the queue of a turn, and where each of its images stands."""
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from flywheel.annotate.queue import read_queue
@@ -27,9 +30,22 @@ class Entry:
 
 
 class Round:
-    """The queue file and the journal together. `refresh` notices what other processes changed."""
+    """The queue file and the journal together. `refresh` notices what other processes changed.
 
-    def __init__(self, paths: Paths, params: Label, journal: Journal, gallery: Gallery, *, seed: int) -> None:
+    clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        params: Label,
+        journal: Journal,
+        gallery: Gallery,
+        *,
+        seed: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
         self.paths, self.params, self.journal, self.gallery, self.seed = paths, params, journal, gallery, seed
         self.turn = 0
         self.queue_done = True
@@ -81,6 +97,19 @@ class Round:
     def finished(self) -> bool:
         """Whether no image of the queue needs a person any more. An empty queue is finished."""
         return all(self.status(sample) in CLOSED for sample in self.entries)
+
+    def answered(self) -> bool:
+        """Whether it is finished and no second opinion is likely to come any more."""
+        return self.finished() and not any(self._second_may_come(sample) for sample in self.entries)
+
+    def _second_may_come(self, sample: str) -> bool:
+        """Whether somebody else labels in this round and has had less than `lease_minutes` to give their opinion."""
+        label = self.journal.state(sample).label
+        if label is None or not self.waits_for_second(sample):
+            return False
+        age = self._clock() - datetime.fromisoformat(label.time).timestamp()
+        others = (work for name, work in self.journal.work.items() if name != label.by)
+        return age < 60 * self.params.lease_minutes and any(work.labelled_in(self.turn) for work in others)
 
     def waits_for_second(self, sample: str) -> bool:
         """Whether the image has one person's label and is among those that a second person labels too."""

@@ -16,7 +16,7 @@ PATIENCE = 60_000  # ms; a busy machine is slow, and a test must not depend on s
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("chromium is not installed")
     with sync_playwright() as playwright:

@@ -32,8 +32,8 @@ MASK = "() => { const m = window.flywheel.editor.composite(); return [m.height, 
 class Server:
     """`flywheel label` in a process of its own, always at the same port."""
 
-    def __init__(self, ws: Workspace, clicker: str = CLASSICAL) -> None:
-        self.ws, self.clicker = ws, clicker
+    def __init__(self, ws: Workspace, clicker: str = CLASSICAL, tokens: str = "") -> None:
+        self.ws, self.clicker, self.tokens = ws, clicker, tokens
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -46,7 +46,7 @@ class Server:
             [*command, "--clicker", self.clicker],
             stdout=subprocess.PIPE,
             text=True,
-            env={key: value for key, value in os.environ.items() if key != "FLYWHEEL_LABEL_TOKENS"},
+            env=os.environ | {"FLYWHEEL_LABEL_TOKENS": self.tokens},
         )
         assert self.process.stdout is not None
         said = []

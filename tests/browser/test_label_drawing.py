@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import Page, expect
 
+from flywheel.labelling.events import LabelEvent
+from flywheel.labelling.journal import read_events
 from flywheel.labelling.runs import from_runs
 from tests.browser.label_mill import (
     Server,
@@ -14,6 +17,7 @@ from tests.browser.label_mill import (
     drag,
     index_of,
     label_of,
+    make_workspace,
     mask_of,
     place,
     ready,
@@ -164,3 +168,62 @@ def test_escape_and_undo_end_a_stroke_and_nothing_else(person: Callable[..., Pag
     assert np.array_equal(mask_of(page), kept)
     page.keyboard.press("z")
     assert not mask_of(page).any()
+
+
+def test_a_resting_pointer_previews_the_click_and_changes_nothing(person: Callable[..., Page]) -> None:
+    page = person("zhang")
+    page.keyboard.press("1")
+    page.mouse.move(*place(page, 40, 60))
+    page.wait_for_function("() => window.flywheel.clickLine.ghost")
+    ghost = page.evaluate("() => window.flywheel.clickLine.ghost")
+    assert (ghost["row"], ghost["column"], ghost["klass"]) == (40, 60, 1)
+    assert not mask_of(page).any()
+    page.mouse.move(*place(page, 10, 10))  # it belongs to the place
+    page.wait_for_function("() => window.flywheel.clickLine.ghost?.row !== 40")
+    click(page, 40, 60)
+    settle(page)
+    assert mask_of(page)[40, 60] == 1
+
+
+def test_keys_set_the_brush_and_the_masks_opacity(person: Callable[..., Page]) -> None:
+    page = person("zhang")
+    page.keyboard.press("b")
+
+    def width(row: int) -> int:
+        before = np.count_nonzero(mask_of(page))
+        drag(page, (row, 20), (row, 21))
+        return np.count_nonzero(mask_of(page)) - before
+
+    small = width(20)
+    for _ in range(3):
+        page.keyboard.press("]")
+    assert width(48) > small
+    for _ in range(3):
+        page.keyboard.press("[")
+    assert width(80) == small
+    drawn, opacity = mask_of(page), page.evaluate("() => window.flywheel.settings.opacity")
+    page.keyboard.press("{")
+    assert page.evaluate("() => window.flywheel.overlay.opacity") < opacity
+    page.keyboard.press("}")
+    assert page.evaluate("() => window.flywheel.overlay.opacity") == opacity
+    assert np.array_equal(mask_of(page), drawn)
+
+
+def test_a_reviewer_adds_a_class_and_labels_with_it(person: Callable[..., Page], tmp_path: Path) -> None:
+    own = Server(make_workspace(tmp_path, seed=71, labels={}))
+    try:
+        page = person("zhang", at=own)
+        page.locator("#add-class").click()
+        page.locator("dialog input").fill("oil mist")
+        page.keyboard.press("Enter")
+        expect(page.locator("#classes")).to_contain_text("oil mist")
+        index = index_of(page, "oil mist")
+        page.locator(f"[data-index='{index}']").click()
+        page.keyboard.press("r")
+        drag(page, (10, 10), (29, 49))
+        sample = submit(page)
+        event = [event for event in read_events(own.ws.paths.labels) if isinstance(event, LabelEvent)][-1]
+        assert (event.sample, event.classes) == (sample, ("oil mist",))
+        page.close()
+    finally:
+        own.stop()

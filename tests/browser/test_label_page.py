@@ -81,6 +81,8 @@ def test_the_page_speaks_chinese_and_keeps_it(person: Callable[..., Page]) -> No
     )
     assert latin == 0
     page.keyboard.press("Escape")
+    page.evaluate("() => window.flywheel.failed({ code: 'invalid', message: 'size', status: 422 })")
+    expect(page.locator("#toasts")).to_contain_text("输入不符合要求（size）")
     page.reload()
     ready(page)
     expect(page.locator("#submit")).to_contain_text("提交")

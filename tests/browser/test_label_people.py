@@ -82,6 +82,98 @@ def test_a_killed_server_and_a_closed_tab_lose_nothing(person: Callable[..., Pag
         own.stop()
 
 
+def test_a_stroke_after_a_draft_whose_receipt_was_lost_survives_a_closed_tab(
+    person: Callable[..., Page], server: Server
+) -> None:
+    page = person("feng", quiet=False)  # the browser itself complains about the request that fails
+    sample = current(page)
+    page.keyboard.press("b")
+    answers: list[int] = []
+
+    def lose(route: Route) -> None:
+        if not answers:
+            answers.append(route.fetch().status)  # the server has it, the page never hears of it
+        route.abort()
+
+    page.route("**/draft", lose)
+    drag(page, (10, 10), (10, 50))
+    expect(page.locator("#saved")).to_have_text("Server does not answer; kept in this browser")
+    assert answers == [200]
+    page.evaluate("() => { window.fetch = () => Promise.reject(new TypeError('gone')) }")
+    drag(page, (30, 10), (30, 50))
+    drawn = mask_of(page)
+    context = page.context
+    page.close()
+    page = context.new_page()
+    page.goto(server.url)
+    ready(page)
+    assert current(page) == sample
+    assert np.array_equal(mask_of(page), drawn)
+    settle(page)
+
+
+def test_a_server_that_goes_away_before_the_picture_is_asked_again(person: Callable[..., Page]) -> None:
+    page = person("deng", quiet=False)
+    sample = current(page)
+    failed: list[str] = []
+
+    def fail_once(route: Route) -> None:
+        if failed:
+            return route.continue_()
+        failed.append(route.request.url)
+        return route.abort()
+
+    page.route("**/image", fail_once)
+    page.keyboard.press(".")
+    page.wait_for_function(
+        "sample => window.flywheel.editor && window.flywheel.image.sample !== sample && !window.flywheel.busy",
+        arg=sample,
+    )
+    assert len(failed) == 1
+
+
+def test_a_second_opinion_is_asked_for_unseen_and_the_agreement_is_shown(
+    person: Callable[..., Page], tmp_path: Path
+) -> None:
+    own = Server(make_workspace(tmp_path, seed=51, labels={"second_share": 1.0}))
+    try:
+        first, second = person("zhang", at=own), person("li", at=own)
+        first.keyboard.press("r")
+        drag(first, (10, 10), (29, 49))
+        sample = submit(first)
+        if current(second) != sample:  # what lies on their desk already comes first
+            second.keyboard.press("d")
+            second.wait_for_function("sample => window.flywheel.image?.sample === sample", arg=sample)
+            ready(second)
+        assert not mask_of(second).any()  # nothing of the first label is shown
+        second.keyboard.press("r")
+        drag(second, (10, 10), (29, 44))
+        second.keyboard.press("s")
+        expect(second.locator("#toasts")).to_contain_text("88")  # % of the pixels that either marked
+        second.wait_for_function("sample => window.flywheel.image?.sample !== sample", arg=sample)
+        first.close()
+        second.close()
+    finally:
+        own.stop()
+
+
+def test_people_sign_in_with_their_token(person: Callable[..., Page], tmp_path: Path) -> None:
+    own = Server(make_workspace(tmp_path, seed=61, labels={}), tokens="annotator:zhang:0123456789abcdef")
+    try:
+        page = person("0123456789abcdef", at=own)
+        assert page.evaluate("() => [window.flywheel.me.name, window.flywheel.me.reviews]") == ["zhang", False]
+        stranger = page.context.browser.new_page()
+        stranger.goto(own.url)
+        stranger.locator("dialog input").fill("fedcba9876543210")
+        stranger.keyboard.press("Enter")
+        expect(stranger.locator("dialog .wrong")).to_be_visible()
+        assert stranger.locator("dialog input").get_attribute("type") == "password"
+        stranger.close()
+        page.close()
+    finally:
+        own.stop()
+
+
 def test_a_server_that_is_told_to_end_does_not_wait_for_half_a_request(tmp_path: Path) -> None:
     own = Server(make_workspace(tmp_path, seed=41, labels={}))
     try:

@@ -89,7 +89,7 @@ class Office:
         """Open the desk, for the first time or as after a restart."""
         self.database = Database(self.paths.labelling)
         journal, gallery = Journal(self.paths.labels), Gallery(self.paths)
-        self.round = Round(self.paths, self.params, journal, gallery, seed=0)
+        self.round = Round(self.paths, self.params, journal, gallery, seed=0, clock=self.clock)
         self.desk = Desk(
             self.round,
             Leases(self.database, self.clock, duration=LEASE),

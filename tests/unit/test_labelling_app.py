@@ -345,7 +345,7 @@ def test_review_over_http_sends_back_and_takes_corrections(with_tokens: Service,
     assert wang.post(f"/api/review/{case['label']['uid']}", json=correction).status_code == 200
     assert service_label(with_tokens, case["sample"]).by == "wang"
     rows = {row["name"]: row for row in wang.get("/api/people").json()}
-    assert (rows["zhang"]["returned"], rows["wang"]["reviewed"]) == (1, 1)
+    assert (rows["zhang"]["returned"], rows["wang"]["reviewed"]) == (1, 2)
     assert [row["name"] for row in zhang.get("/api/people").json()] == ["zhang"]
 
 

@@ -315,3 +315,44 @@ def test_a_known_answer_says_what_any_other_says(tmp_path):
         assert (event.purpose, event.held) == ("known", "flag" if flagged else "review")
         assert office.round.journal.state(sample).label is None
     office.close()
+
+
+def test_looking_back_at_what_one_labelled_bars_nobody_from_going_on(tmp_path):
+    office = Office(make_folder(tmp_path, asked=10))
+    done = [label_next(office, ZHANG, f"{number}" * 16) for number in range(9)]
+    for sample in reversed(done):
+        office.desk.open(ZHANG, sample)
+    assert office.desk.next(ZHANG, fresh=False) not in {None, *done}
+    assert set(office.desk.leases.current()).isdisjoint(done)  # a reviewer may have them
+
+
+def test_a_label_that_is_being_changed_stays_on_the_desk_while_its_person_looks_at_others(office):
+    first, other = label_next(office, ZHANG, "a" * 16), label_next(office, ZHANG, "b" * 16)
+    office.desk.open(ZHANG, first)
+    office.desk.save_draft(ZHANG, first, answer("c" * 16), {"window": "w"}, revision=0)
+    office.desk.open(ZHANG, other)
+    assert set(office.desk.leases.current()) == {first, other}
+
+
+def test_agreement_with_a_second_opinion_counts_for_both_people(office):
+    office = with_params(office, second_share=1.0)
+    sample = label_next(office, ZHANG, "a" * 16)
+    assert label_next(office, LI, "b" * 16, mask=square(1, side=8)) == sample
+    found = {row["name"]: row["second"] for row in people(office.desk, WANG)}
+    assert found["zhang"] == found["li"] == pytest.approx(0.64, abs=0.001)
+    office.close()
+
+
+def test_a_round_waits_a_while_for_second_opinions_where_several_people_label(tmp_path):
+    office = Office(make_folder(tmp_path, asked=2), PLAIN.model_copy(update={"second_share": 1.0}))
+    label_next(office, ZHANG, "a" * 16)
+    label_next(office, ZHANG, "b" * 16)
+    assert office.round.answered()  # nobody else is there to ask
+    label_next(office, LI, "c" * 16)
+    assert office.round.finished() and not office.round.answered()
+    office.clock.now += 61  # PLAIN waits for a minute
+    assert office.round.answered()
+    office.clock.now -= 61
+    label_next(office, LI, "d" * 16)
+    assert office.round.answered()
+    office.close()

@@ -147,3 +147,19 @@ def test_people_are_not_asked_again_for_what_they_answered(office):
     asked = {entry["id"] for entry in prioritize(office.paths, params, champion=None, seed=0, turn=2)["entries"]}
     assert len(asked) == 3
     assert sample not in asked
+
+
+def test_a_corrected_label_costs_what_both_people_spent(office):
+    sample = label_next(office, ZHANG, "a" * 16, clicks=12, corrections=2, seconds=60.0)
+    correction = answer("b" * 16, square(2), clicks=0, corrections=3, seconds=5.0)
+    Review(office.desk, four_eyes=True).judge(WANG, "a" * 16, "accept", "", correction)
+    report = hand_over(office.paths, PLAIN)
+    assert {key: report[key] for key in ("answered", "clicks", "corrections", "seconds")} == {
+        "answered": 1,
+        "clicks": 12,
+        "corrections": 5,
+        "seconds": 65.0,
+    }
+    assert report["annotators"] == ["wang", "zhang"]
+    stored = labelled_by_people(office)[sample]
+    assert (stored.annotator, stored.clicks, stored.scores["seconds"]) == ("wang", 12, 65.0)

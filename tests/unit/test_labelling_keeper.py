@@ -2,11 +2,12 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from flywheel.labelling import keeper as keeping
-from flywheel.labelling.keeper import BUSY, Keeper
+from flywheel.labelling.keeper import BUSY, HANDED_OVER, LABELLING, Keeper
 from flywheel.labelling.office import open_desk
 from flywheel.workspace import init_workspace
 from tests.unit.labelling_mill import ZHANG, answer, make_folder
@@ -39,5 +40,31 @@ def test_labels_finished_during_a_turn_are_handed_over_when_it_ends_though_nobod
         assert reports == []
     assert until(lambda: reports)
     assert [report["answered"] for report in reports] == [2]
+    keeper.close()
+    database.close()
+
+
+def test_a_label_disputed_after_the_hand_over_does_not_hold_the_next_queue_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws = init_workspace(tmp_path / "mill", preset="demo")
+    make_folder(ws.root, asked=1, known=0)
+    params = ws.params().label.model_copy(update={"known_share": 0.0, "second_share": 0.0})
+    desk, database = open_desk(ws.paths, params, seed=0, language="en")
+    sample = desk.next(ZHANG, fresh=True)
+    assert sample is not None
+    desk.submit(ZHANG, sample, answer("a" * 16))
+    keeper = Keeper(ws, desk, lambda report: None)
+    keeper._step()
+    assert keeper.state == HANDED_OVER
+    desk.open(ZHANG, sample)
+    desk.submit(ZHANG, sample, answer("b" * 16, flagged=True))
+    keeper._step()
+    assert keeper.state == LABELLING  # a reviewer is wanted; the turn has not ended
+    made: list[Path] = []
+    monkeypatch.setattr(keeping.turn, "begin", lambda ws: SimpleNamespace(turn=2))
+    monkeypatch.setattr(keeping, "make_queue", lambda ws: made.append(ws.root))
+    keeper._step()
+    assert made == [ws.root]
     keeper.close()
     database.close()

@@ -196,3 +196,22 @@ def test_an_image_that_was_left_out_does_not_bar_the_way_back(office, review):
     review.judge(WANG, "1" * 16, "leave_out", "out of focus")
     assert [entry["sample"] for entry in office.desk.trail(ZHANG)] == [first]
     assert second not in [entry["sample"] for entry in office.desk.trail(ZHANG)]
+
+
+def test_a_correction_counts_as_reviewed(office, review):
+    label_next(office, ZHANG, "a" * 16)
+    review.next(WANG, set())
+    review.judge(WANG, "a" * 16, "accept", "", answer("c" * 16, square(2)))
+    (row,) = [row for row in people(office.desk, WANG) if row["name"] == "wang"]
+    assert row["reviewed"] == 1
+
+
+def test_a_case_that_a_reviewer_leaves_is_free_for_others_at_once(office, review):
+    sample = label_next(office, ZHANG, "a" * 16)
+    chen = replace(WANG, name="chen", session="browser-of-chen")
+    review.next(WANG, set())
+    assert review.next(chen, set()) is None
+    with pytest.raises(NotAllowed):
+        review.put_down(ZHANG, sample)
+    review.put_down(WANG, sample)
+    assert review.next(chen, set()).label.sample == sample

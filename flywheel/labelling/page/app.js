@@ -20,7 +20,7 @@ import { ClickTool } from "./tool_click.js";
 import { BoxTool, PolygonTool } from "./tool_shape.js";
 import { Viewport } from "./viewport.js";
 import { element } from "./dialogs.js";
-import { say } from "./words.js";
+import { explained, say } from "./words.js";
 
 const SETTINGS = "flywheel.settings";
 const DEFAULTS = { brush: 8, opacity: 0.4, contrast: "plain", live: true, hidden: false, language: "" };
@@ -289,11 +289,11 @@ export class App {
 
   failed(error) {
     if (error.status === 401) return;
-    if (error.code === "conflict") this.showBanner(say("lost", error.message));
+    if (error.code === "conflict") this.showBanner(say("lost", explained(error)));
     else if (error.code === "offline") this.#toast(say("offline"), "wrong");
     else {
       console.warn(error);
-      this.#toast(say("failed", error.message), "wrong");
+      this.#toast(say("failed", explained(error)), "wrong");
     }
   }
 

@@ -31,7 +31,8 @@ export class Autosave {
     const kept = localStorage.getItem(this.#key(sheet.sample));
     if (!kept) return null;
     const copy = JSON.parse(kept);
-    if (copy.revision === sheet.revision) return copy.content;
+    // the server may have this window's last draft without the window having heard of it: the copy is newer then
+    if (copy.revision === sheet.revision || copy.content.window === sheet.draft?.window) return copy.content;
     localStorage.removeItem(this.#key(sheet.sample));
     return null;
   }
@@ -54,7 +55,7 @@ export class Autosave {
     try {
       localStorage.setItem(this.#key(content.sample), JSON.stringify({ revision: this.revision, content: content.draft }));
     } catch {
-      // a full or forbidden store: the server's copy has to do
+      localStorage.removeItem(this.#key(content.sample)); // a full store: the server's copy has to do, not an older one
     }
   }
 

@@ -1,7 +1,7 @@
 // Everything that asks or tells in the middle of the page.
 
 import { KEYS } from "./keys.js";
-import { className, say } from "./words.js";
+import { className, explained, say } from "./words.js";
 
 const dialog = document.getElementById("dialog");
 // What is typed here is not for the page, also when the key closed the dialog.
@@ -68,7 +68,7 @@ export async function signIn({ needs_token: needsToken, suggested_name: suggeste
       await tell(needsToken ? { token: field.value.trim() } : { name: field.value.trim() });
       dialog.close("in");
     } catch (error) {
-      wrong.textContent = error.message;
+      wrong.textContent = explained(error);
       wrong.hidden = false;
       field.select();
     }

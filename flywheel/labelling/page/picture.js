@@ -1,12 +1,19 @@
 // The image on the stage: fetched once, shown in a contrast mode.
 
+import { ApiError } from "./api.js";
 import { shown } from "./contrast.js";
 
 export class Picture {
   static async load(sample) {
-    const answer = await fetch(`/api/samples/${sample}/image`, { credentials: "same-origin" });
-    if (!answer.ok) throw new Error(`image ${sample}: status ${answer.status}`);
-    const bitmap = await createImageBitmap(await answer.blob(), { colorSpaceConversion: "none" });
+    let content;
+    try {
+      const answer = await fetch(`/api/samples/${sample}/image`, { credentials: "same-origin" });
+      if (!answer.ok) throw new ApiError("failed", `image ${sample}: status ${answer.status}`, answer.status);
+      content = await answer.blob();
+    } catch (error) {
+      throw error instanceof ApiError ? error : new ApiError("offline", String(error));
+    }
+    const bitmap = await createImageBitmap(content, { colorSpaceConversion: "none" });
     return new Picture(bitmap);
   }
 

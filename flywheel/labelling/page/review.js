@@ -32,11 +32,13 @@ export class Review {
   }
 
   async leave() {
+    const { app } = this, sample = this.case?.sample;
     clearTimeout(this.#timer);
-    this.app.reviewing = false;
+    app.reviewing = false;
     this.case = null;
-    this.app.signals.tell("reviewing");
-    await this.app.rounds.resume();
+    app.signals.tell("reviewing");
+    if (sample) await app.api.post("review/leave", { sample }).catch(() => {}); // its lease runs out by itself, too
+    await app.rounds.resume();
   }
 
   async #next() {

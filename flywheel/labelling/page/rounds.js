@@ -135,7 +135,7 @@ export class Rounds {
   }
 
   skip() {
-    return this.app.editor ? this.#move(() => this.#skip()) : undefined;
+    return this.app.image ? this.#move(() => this.#skip()) : undefined; // also one that could not be shown
   }
 
   async #skip() {

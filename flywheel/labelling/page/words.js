@@ -83,6 +83,14 @@ const WORDS = {
   sent_back: ["{0} sent this back: {1}", "{0} 退回了此图：{1}"],
   lost: ["This image is no longer yours: {0}", "此图已不属于您：{0}"],
   failed: ["That did not work: {0}", "操作失败：{0}"],
+  // what the server says, in English, after the words of its code
+  code_sign_in: ["{0}", "未登录（{0}）"],
+  code_not_allowed: ["{0}", "没有此权限（{0}）"],
+  code_conflict: ["{0}", "已由他人处理，或内容已变更（{0}）"],
+  code_busy: ["{0}", "工作区正忙，请稍后再试（{0}）"],
+  code_unknown: ["{0}", "此图或标注不在您的任务中（{0}）"],
+  code_invalid: ["{0}", "输入不符合要求（{0}）"],
+  code_failed: ["{0}", "服务器出错，您的工作不会丢失（{0}）"],
   no_first: ["This is your first image.", "这是您的第一张图。"],
   corrected: ["Accepted with your corrections.", "已按您的修正通过。"],
   accepted: ["Accepted.", "已通过。"],
@@ -202,6 +210,9 @@ export function say(key, ...values) {
   if (words === undefined) throw new Error(`no words for ${key}`);
   return words.replace(/\{(\d)\}/g, (_, number) => values[number]);
 }
+
+// What the server says of an error, with the words of its code where the page speaks another language.
+export const explained = ({ code, message }) => (`code_${code}` in WORDS ? say(`code_${code}`, message) : message);
 
 export const className = (klass) => (column && klass.name_zh ? klass.name_zh : klass.name.replaceAll("_", " "));
 
