@@ -64,7 +64,7 @@ class Yardstick:
         large = arguments.large or self.paths.generator_large
         small = arguments.small or self.paths.generator_small
         models = [load_denoiser(folder, self.device) for folder in (large, small)]
-        check_pair(models[0].config, models[1].config, self.params.switch_step)
+        check_pair(models[0].config, models[1].config, self.params)
         regions = read_config(large)["real"]["smallest_regions"]
         self.painter = Painter(models[0], models[1], TrainingSet.load(self.paths), regions)
         self.digest = generator_digest(large, small)

@@ -133,18 +133,35 @@ class LayoutSource:
     def _place(
         self, tile: Pair, parent: Parent, rng: np.random.Generator, frame: Sequence[int], limits: Limits | None
     ) -> Pair:
-        """A child of `parent` at the border that it ends at, else anywhere. limits: of the warp, None for a copy."""
-        moved, scales = parent.piece, np.ones(2)
+        """A child of `parent` at the border that it ends at, from border to border, or anywhere.
+
+        frame: rows and columns of the picture in the tile. limits: of the warp, None for a copy.
+        """
+        piece = parent.reaching(frame)
+        moved, scales = piece, np.ones(2)
         if limits is not None:
             scales = random_scales(rng)
-            moved = warped(parent.piece, rng, limits, scales)
+            moved = warped(piece, rng, limits, scales)
             if not moved.mask.any():  # a speck of a few pixels can vanish in the warp
-                moved, scales = parent.piece, np.ones(2)
-        rows, columns = np.nonzero(moved.mask)
+                moved, scales = piece, np.ones(2)
+        crossing = [
+            _crossing(size, length, rng) if through else None
+            for size, length, through in zip(moved.mask.shape, frame, parent.through, strict=True)
+        ]
+        seen = tuple(
+            slice(None) if first is None else slice(max(-first, 0), length - first)
+            for first, length in zip(crossing, frame, strict=True)
+        )
+        here = np.zeros(moved.mask.shape, bool)
+        here[seen] = moved.mask[seen] != BACKGROUND
+        rows, columns = np.nonzero(here if here.any() else moved.mask)
         anchor = int(rng.integers(len(rows)))
         corner = []
         for axis, (length, at) in enumerate(zip(frame, (rows[anchor], columns[anchor]), strict=True)):
-            if parent.sides[axis]:
+            first = crossing[axis]
+            if first is not None:
+                corner.append(first)
+            elif parent.sides[axis]:
                 corner.append(parent.place(axis, moved.mask.shape[axis], float(scales[axis]), length))
             else:
                 corner.append(int(rng.integers(length // 8, length - length // 8)) - int(at))
@@ -185,6 +202,13 @@ class LayoutSource:
                 parents.append(parent.image)
         filled = np.clip(np.rint(image), 0, 255).astype(np.uint8)
         return Layout(Pair(filled, mask.copy()), tuple(dict.fromkeys(parents)), (), shaded)
+
+
+def _crossing(size: int, frame: int, rng: np.random.Generator) -> int:
+    """Where a window of `size` px begins so that its middle parts, not its ends, cover a picture of `frame` px."""
+    spare = size - frame
+    least, most = min(spare // 4, 3 * spare // 4), max(spare // 4, 3 * spare // 4)
+    return -int(rng.integers(least, most + 1))
 
 
 def _counts(parents: Sequence[Parent], pairs: Sequence[Pair], ids: Sequence[str], side: int | None) -> list[int]:

@@ -4,16 +4,17 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from flywheel.data.classes import BACKGROUND, ClassTable
+from flywheel.data.classes import BACKGROUND, IGNORE, ClassTable
 from flywheel.data.sample import check_mask, decode_png, encode_png, pixel_id
 from flywheel.defect_gen.large_pictures import finish_picture
 from flywheel.defect_gen.layouts import Layout, LayoutSource
-from flywheel.defect_gen.painter import Drawn, Painter
+from flywheel.defect_gen.painter import Drawn, Painter, check_pair
 from flywheel.defect_gen.wishes import Wish
 from flywheel.device import prepare_cpu
 from flywheel.errors import ConfigError, DataInvalid
@@ -40,7 +41,9 @@ def read_backgrounds(folder: Path) -> dict[str, np.ndarray]:
 
 
 def read_mask(path: Path, classes: ClassTable) -> np.ndarray:
-    """An index mask, (H, W) uint8. Raises DataInvalid or MaskInvalid when it is none, or shows no defect."""
+    """An index mask, (H, W) uint8, without ignored pixels. Raises DataInvalid or MaskInvalid when it is none, or shows
+    no defect.
+    """
     if not path.is_file():
         raise DataInvalid(f"{path}: no such file; give an 8-bit PNG of class indices")
     try:
@@ -50,6 +53,8 @@ def read_mask(path: Path, classes: ClassTable) -> np.ndarray:
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise DataInvalid(f"{path}: {mask.shape} {mask.dtype}, expected one channel of 8-bit class indices")
     check_mask(mask, mask.shape, len(classes), str(path))
+    if (mask == IGNORE).any():
+        raise DataInvalid(f"{path}: has pixels of value {IGNORE}, unclear; paint each as background or as a class")
     if not (mask != BACKGROUND).any():
         raise DataInvalid(f"{path}: shows no defect; paint class indices 1..{len(classes)} where one is wanted")
     return mask
@@ -82,13 +87,17 @@ def draw_on_demand(
         raise ConfigError("--mask and --background bring a size of their own; leave --size away")
     prepare_cpu()
     painter = Painter.load(paths)
+    check_pair(painter.large.config, painter.small.config, params)
     tile = painter.small.config.tile
     if size is not None and size < tile:
         raise ConfigError(f"--size {size} is below {tile} px, the generators' tile; leave --size away or enlarge it")
     table = ClassTable(painter.classes)
+    products: Sequence[str]
+    turns: list[tuple[tuple[int, ...], str]]
     if mask is not None:
         check_mask(mask, mask.shape, len(table), "--mask for these generators")
-        turns = []
+        products = [""] if backgrounds else nearest_products(painter.real.masks, painter.real.products, mask)
+        turns = [((), product) for product in products]
     else:  # on given pictures defects of all products serve
         products = painter.real.products if backgrounds is None else [""] * len(painter.real.masks)
         turns = drawable(painter.real.masks, products, table, sorted(table.index(name) for name in classes))
@@ -98,16 +107,25 @@ def draw_on_demand(
             return _draw_large(painter, wishes, size, params), table
         blocks = [wishes[at : at + params.batch] for at in range(0, count, params.batch)]
         return [drawn for block in blocks for drawn in painter.draw_block(block, params)], table
-    pairs = [Pair(*both) for both in zip(painter.real.images, painter.real.masks, strict=True)]
-    source = LayoutSource(pairs, painter.real.ids, None, backgrounds)
+
+    @cache
+    def source_of(product: str) -> LayoutSource:
+        """Of one product; of all of them for "", on the pictures that were given."""
+        if product or not backgrounds:
+            return painter.layout_source(product, None)
+        pairs = [Pair(*both) for both in zip(painter.real.images, painter.real.masks, strict=True)]
+        return LayoutSource(pairs, painter.real.ids, None, backgrounds)
+
     drawn = []
     for slot in progress(range(count), "pairs", total=count):
         rng = np.random.default_rng([seed, slot])
+        wanted, product = turns[slot % len(turns)]
+        source = source_of(product)
         if mask is not None:
             layout = source.fill(mask, rng)
         else:
             way = "warped" if params.layout == "drawn" else params.layout  # on a given picture nothing comes from noise
-            layout = source.draw(turns[slot % len(turns)][0], rng, way=way)
+            layout = source.draw(wanted, rng, way=way)
         drawn.append(_finished(painter, layout, int(rng.integers(2**62)), params))
     return drawn, table
 
@@ -120,15 +138,28 @@ def drawable(
     masks, products: of the training images. wanted: class indices that every pair shows; none: each class by itself.
     Raises ConfigError when no product shows all of them.
     """
-    shown: dict[str, set[int]] = {product: set() for product in products}
-    for mask, product in zip(masks, products, strict=True):
-        shown[product] |= set(np.unique(mask).tolist())
+    shown = _shown_by(masks, products)
     choices = [tuple(wanted)] if wanted else [(index,) for index in range(1, len(table) + 1)]
     turns = [(choice, product) for choice in choices for product, found in shown.items() if found.issuperset(choice)]
     if not turns:
         asked = ", ".join(table.name(index) for index in wanted) or "any class"
         raise ConfigError(f"no product's training images show {asked}; label some, or ask for other --classes")
     return turns
+
+
+def nearest_products(masks: Sequence[np.ndarray], products: Sequence[str], asked: np.ndarray) -> list[str]:
+    """The products whose training images show most of the classes of the mask `asked`, in order of appearance."""
+    wanted = set(np.unique(asked).tolist()) - {BACKGROUND}
+    found = {product: len(wanted & shown) for product, shown in _shown_by(masks, products).items()}
+    return [product for product, count in found.items() if count == max(found.values())]
+
+
+def _shown_by(masks: Sequence[np.ndarray], products: Sequence[str]) -> dict[str, set[int]]:
+    """The class indices that each product's masks show, background too."""
+    shown: dict[str, set[int]] = {product: set() for product in products}
+    for mask, product in zip(masks, products, strict=True):
+        shown[product] |= set(np.unique(mask).tolist())
+    return shown
 
 
 def _draw_large(painter: Painter, wishes: Sequence[Wish], side: int, params: Synthesize) -> list[Drawn]:
@@ -168,7 +199,8 @@ def write_pairs(out: Path, drawn: Sequence[Drawn], classes: ClassTable) -> dict:
         name = pixel_id(pair.image)
         write_bytes(out / "images" / f"{name}.png", encode_png(pair.image))
         write_bytes(out / "masks" / f"{name}.png", encode_png(pair.mask))
-        shown = "|".join(classes.name(int(index)) for index in np.unique(pair.mask) if index != BACKGROUND)
+        present = [int(index) for index in np.unique(pair.mask) if index not in (BACKGROUND, IGNORE)]
+        shown = "|".join(classes.name(index) for index in present)
         rows.append(
             [name, f"images/{name}.png", shown, "|".join(pair.parents), json.dumps(pair.scores, sort_keys=True)]
         )

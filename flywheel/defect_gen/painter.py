@@ -64,7 +64,7 @@ class Painter:
         """One pair per wish, each from its wish's own seed.
 
         The bytes of a pair may also depend on how many wishes come with it: convolutions of other batch sizes add in
-        other orders. So callers always hand in blocks of params.batch wishes.
+        other orders. So the stage always hands in blocks of params.batch wishes.
         """
         return self._drawn(wishes, params) if params.layout == "drawn" else self._finished(wishes, params)
 
@@ -74,8 +74,8 @@ class Painter:
         products = dict.fromkeys(self.real.products)
         return {product: self.layout_source(product, self.small.config.tile) for product in products}
 
-    def layout_source(self, product: str, side: int) -> LayoutSource:
-        """Real defects of a product, and its backgrounds in windows of `side` px."""
+    def layout_source(self, product: str, side: int | None) -> LayoutSource:
+        """Real defects of a product, and its backgrounds in windows of `side` px; None: whole."""
         own = [number for number, name in enumerate(self.real.products) if name == product]
         pairs = [Pair(self.real.images[number], self.real.masks[number]) for number in own]
         return LayoutSource(pairs, [self.real.ids[number] for number in own], side)
@@ -132,15 +132,20 @@ class Painter:
         return Drawn(image, clean, scores={"repainted": round(float((clean != mask).mean()), 4)})
 
 
-def check_pair(large: DenoiserConfig, small: DenoiserConfig, switch_step: int) -> None:
+def check_pair(large: DenoiserConfig, small: DenoiserConfig, params: Synthesize) -> None:
     """Raise ConfigError unless both models draw the same classes on the same tile and learnt their timesteps."""
     if (large.classes, large.tile) != (small.classes, small.tile):
         raise ConfigError(
             f"the large generator draws {large.tile} px with {len(large.classes)} classes, the small one "
             f"{small.tile} px with {len(small.classes)}; train both on the same dataset generation"
         )
-    if not large.steps_from <= switch_step <= small.steps_below:
+    if not large.steps_from <= params.switch_step <= small.steps_below:
         raise ConfigError(
-            f"switch_step {switch_step} is outside {large.steps_from}..{small.steps_below}, where the "
+            f"switch_step {params.switch_step} is outside {large.steps_from}..{small.steps_below}, where the "
             f"generators learnt both sides; change synthesize.switch_step or train them again"
+        )
+    if params.layout != "drawn" and params.finish_step >= small.steps_below:
+        raise ConfigError(
+            f"finish_step {params.finish_step} is not below {small.steps_below}, where the small generator's end; "
+            f"change synthesize.finish_step or train it again"
         )

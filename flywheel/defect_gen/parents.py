@@ -1,7 +1,8 @@
 """Real defects as parents of drawn ones: where in a picture they may lie, and what of them is transferred.
 
-A defect that ends at its picture's border is cut off by it or belongs there (a chipped edge, a thread from selvage to
-selvage), so its children lie at that border too, and go on past it when they are turned or bent. A wide, faint defect
+A defect that ends at its picture's border is cut off by it or belongs there (a chipped edge), so its children lie at
+that border too, and go on past it when they are turned or bent. Children of one that goes from border to border (a
+thread from selvage to selvage) do so too. A wide, faint defect
 whose texture is that of its surroundings is a change of shading: its children shade the texture that they lie on.
 """
 
@@ -16,6 +17,7 @@ from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.paste import Piece, cut_pieces
 
 NEAR_BORDER = 2  # px between a region and its picture's border up to which it ends there
+REACH = 2.0  # times the picture that a defect from border to border is long before it is scaled, turned and bent
 BEYOND = 0.3  # of the longer side of its window: how far such a region goes on past the border
 SHADING_RADIUS = 12.0  # px: median inscribed radius of a class's regions from which it may be one of shading
 SHADING_CONTRAST = 0.9  # median difference in mean, in standard deviations of the surroundings, below which it may
@@ -35,13 +37,14 @@ class Parent:
     """A real defect. image: id of its picture.
 
     sides: for rows and columns -1, 1 or 0: ends at the near border, at the far one, at none or both. beyond: px by
-    which the piece's window goes on past that border, 0 where sides is.
+    which the piece's window goes on past that border, 0 where sides is. through: whether it ends at both.
     """
 
     piece: Piece
     image: str
     sides: tuple[int, int] = (0, 0)
     beyond: tuple[int, int] = (0, 0)
+    through: tuple[bool, bool] = (False, False)
 
     def mirrored(self, axes: Sequence[bool]) -> "Parent":
         """Mirrored along rows, columns or both, its borders too."""
@@ -62,6 +65,17 @@ class Parent:
         inward = ((self.piece.mask.shape[axis] - 1) / 2 - self.beyond[axis]) * scale  # from the border to the middle
         middle = inward if self.sides[axis] < 0 else frame - 1 - inward
         return int(np.rint(middle - (moved - 1) / 2))
+
+    def reaching(self, frame: Sequence[int]) -> Piece:
+        """The piece, lengthened where it goes through its picture so that its children cross one of `frame` px too."""
+        pads = []
+        for through, need, has in zip(self.through, frame, self.piece.mask.shape, strict=True):
+            short = max(int(np.ceil(REACH * need)) - has, 0) if through else 0
+            pads.append((short // 2, short - short // 2))
+        if not any(sum(pad) for pad in pads):
+            return self.piece
+        residual = np.pad(self.piece.residual, (*pads, (0, 0)), "symmetric")
+        return replace(self.piece, residual=residual, mask=np.pad(self.piece.mask, pads, "edge"))
 
 
 def find_parents(pairs: Sequence[Pair], ids: Sequence[str]) -> dict[int, list[Parent]]:
@@ -153,7 +167,7 @@ def _parent(piece: Piece, name: str, picture: Sequence[int]) -> Parent:
     """The piece, going on past the borders of its picture, (H, W) px, that it ends at."""
     mask = piece.mask
     far = int(np.ceil(BEYOND * max(mask.shape)))
-    sides, beyond, spare, gaps = [], [], [], []
+    sides, beyond, through, spare, gaps = [], [], [], [], []
     for axis in (0, 1):
         lines = np.flatnonzero((mask != BACKGROUND).any(axis=1 - axis))
         before, after = int(lines[0]), int(mask.shape[axis] - 1 - lines[-1])
@@ -161,10 +175,11 @@ def _parent(piece: Piece, name: str, picture: Sequence[int]) -> Parent:
         end = piece.corner[axis] + int(lines[-1]) >= picture[axis] - 1 - NEAR_BORDER
         sides.append(int(end) - int(start))
         beyond.append(far if start != end else 0)
+        through.append(start and end)
         spare.append((far * start, far * end))
         gaps.append((before * start, after * end))
     kept = mask[tuple(slice(before, length - after) for (before, after), length in zip(gaps, mask.shape, strict=True))]
     filled = [(gap[0] + pad[0], gap[1] + pad[1]) for gap, pad in zip(gaps, spare, strict=True)]
     residual = np.pad(piece.residual, (*spare, (0, 0)), "symmetric")
     wider = replace(piece, residual=residual, mask=np.pad(kept, filled, "edge"))
-    return Parent(wider, name, (sides[0], sides[1]), (beyond[0], beyond[1]))
+    return Parent(wider, name, (sides[0], sides[1]), (beyond[0], beyond[1]), (through[0], through[1]))

@@ -30,7 +30,7 @@ from flywheel.defect_gen.pair_judge import PairJudge
 from flywheel.defect_gen.unet import DenoiserConfig
 from flywheel.defect_gen.wishes import Wish, plan_wishes, read_class_weights
 from flywheel.device import prepare_cpu
-from flywheel.errors import WorkspaceError
+from flywheel.errors import ConfigError, WorkspaceError
 from flywheel.files import TEMPORARY_SUFFIX, append_line, file_sha256
 from flywheel.params import Curate, Params, Synthesize
 from flywheel.paths import Paths
@@ -95,20 +95,26 @@ def tiles_of(rows: pd.DataFrame, tile: int) -> float:
 def make_plan(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) -> Plan:
     """The plan that the workspace's inputs give; the same in every process that sees the same workspace.
 
-    Raises ModelError when a generator or the inspector is missing, and ConfigError when a model did not learn its side
-    of switch_step.
+    Raises ModelError when a generator or the inspector is missing, and ConfigError when a model did not learn its
+    timesteps, or several products would be drawn from noise.
     """
     configs = [read_config(folder) for folder in (paths.generator_large, paths.generator_small)]
     empty = next((config["reason"] for config in configs if config.get("empty")), "")
     if empty:
         return Plan(paths.synthesis / "empty", (), params, curate, seed, reason=empty)
     large, small = (DenoiserConfig.model_validate(config["model"]) for config in configs)
-    check_pair(large, small, params.switch_step)
+    check_pair(large, small, params)
     seen = frozenset(tuple(int(part) for part in key.split("|")) for key in configs[0]["real"]["combinations"] if key)
     classes = ClassTable.load(paths.generation / "classes.json")
     weights = read_class_weights(paths.feedback, classes)
     rows = training_rows(read_manifest(paths.generation))
     rows = rows[rows["classes"] != ""]
+    products = sorted(rows["product"].unique())
+    if params.layout == "drawn" and len(products) > 1:
+        raise ConfigError(
+            f"synthesize.layout drawn: the generators are told classes and no product, so pairs would show any "
+            f"ground of {', '.join(products)}; choose warped, or give each product a workspace"
+        )
     count = min(params.maximum, round(params.ratio * tiles_of(rows, small.tile)))
     generator = generator_digest(paths.generator_large, paths.generator_small)
     digest = fingerprint(

@@ -125,9 +125,10 @@ def tune_switch(
     smalls |= {str(folder): load_denoiser(folder, device) for folder in small_folders}
     first, below = painter.large.config.steps_from, min(small.config.steps_below for small in smalls.values())
     steps = list(switch_steps) or spread_steps(first, below)
-    sweep = [(folder, step) for folder in smalls for step in steps]
-    for folder, step in sweep:
-        check_pair(painter.large.config, smalls[folder].config, step)
+    drawn = params.model_copy(update={"layout": "drawn"})
+    sweep = [(folder, drawn.model_copy(update={"switch_step": step})) for folder in smalls for step in steps]
+    for folder, setting in sweep:
+        check_pair(painter.large.config, smalls[folder].config, setting)
     side = painter.small.config.tile
     tiles, words = held_back_tiles(paths, side, REAL_TILES, seed=seed)
     real = encoder.features(tiles)
@@ -135,16 +136,15 @@ def tune_switch(
     train = encoder.features(learnt)
     wishes = _wishes(paths, count, seed)
     settings = []
-    for folder, step in progress(sweep, "tune-switch", total=len(sweep)):
+    for folder, setting in progress(sweep, "tune-switch", total=len(sweep)):
         brush = Painter(painter.large, smalls[folder], painter.real, painter.smallest_regions)
-        setting = params.model_copy(update={"layout": "drawn", "switch_step": step})
         blocks = [wishes[start : start + params.batch] for start in range(0, len(wishes), params.batch)]
         pictures = np.stack([pair.image for block in blocks for pair in brush.draw_block(block, setting)])
         fake = encoder.features(pictures)
         precision, recall = precision_recall(real, fake)
         settings.append(
             Setting(
-                switch_step=step,
+                switch_step=setting.switch_step,
                 small_field=receptive_field(smalls[folder], side),
                 kid=_kid(real, fake, seed),
                 diversity=intra_cluster_diversity(real, fake),

@@ -1,5 +1,6 @@
 """Pairs on demand: on the user's own pictures, under the user's own mask."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,14 +8,23 @@ import numpy as np
 import pytest
 
 from flywheel.cli.stage_commands import synthesize_or_stage
+from flywheel.data.classes import IGNORE
 from flywheel.data.sample import decode_png, encode_png
 from flywheel.defect_gen.background import drawing_weight
-from flywheel.defect_gen.on_demand import draw_on_demand, drawable, read_backgrounds, read_mask, write_pairs
+from flywheel.defect_gen.on_demand import (
+    draw_on_demand,
+    drawable,
+    nearest_products,
+    read_backgrounds,
+    read_mask,
+    write_pairs,
+)
+from flywheel.defect_gen.painter import Drawn
 from flywheel.errors import ConfigError, DataInvalid, MaskInvalid
 from flywheel.ingest.ingest import ingest
 from flywheel.paths import Paths
 from flywheel.workspace import preset_params
-from tests.unit.squares import CLASSES, DRAW, TILE, generators_workspace
+from tests.unit.squares import CLASSES, DRAW, TILE, drawn, generation, generators_workspace
 
 WARPED = DRAW.model_copy(update={"layout": "warped", "finish_step": 250, "finish_calls": 3})
 
@@ -122,6 +132,37 @@ def test_pairs_take_turns_over_what_each_product_shows() -> None:
     assert drawable(masks, products, CLASSES, (1, 2)) == [((1, 2), "a")]
     with pytest.raises(ConfigError, match="no product's training images show stain; label some"):
         drawable(masks[2:], products[2:], CLASSES, (1,))
+
+
+def test_a_mask_is_filled_on_the_ground_of_a_product_that_shows_its_classes(tmp_path: Path) -> None:
+    paths = generators_workspace(tmp_path)
+    dark = [replace(drawn(seed, (2,)), product="dark") for seed in (20, 21)]
+    dark = [replace(one, image=one.image // 4, id="") for one in dark]
+    generation(paths, [*((drawn(seed, (1,)), "train") for seed in range(3)), *((one, "train") for one in dark)])
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:20, 10:20] = 2
+    for pair in draw_on_demand(paths, WARPED, count=4, mask=mask)[0]:
+        assert pair.image[drawing_weight(mask) == 0].mean() < 60
+    assert nearest_products([mask, mask // 2], ["a", "b"], mask) == ["a"]
+    assert nearest_products([mask, mask], ["a", "b"], mask // 2) == ["a", "b"]  # nobody shows it: all take turns
+
+
+def test_unclear_pixels_are_refused_in_a_mask_and_kept_in_pairs_that_a_background_brings(
+    paths: Paths, tmp_path: Path
+) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[3:9, 3:9], mask[20:25, 20:25] = 1, IGNORE
+    (tmp_path / "mask.png").write_bytes(encode_png(mask))
+    with pytest.raises(DataInvalid, match="value 255, unclear"):
+        read_mask(tmp_path / "mask.png", CLASSES)
+    write_pairs(tmp_path / "out", [Drawn(np.zeros((32, 32, 3), np.uint8), mask)], CLASSES)
+    assert ",stain," in (tmp_path / "out" / "index.csv").read_text()
+
+
+def test_timesteps_that_the_generators_never_learnt_are_refused(paths: Paths) -> None:
+    for changes in ({"switch_step": 950, "layout": "drawn"}, {"finish_step": 950}):
+        with pytest.raises(ConfigError, match=r"(switch|finish)_step 950"):
+            draw_on_demand(paths, WARPED.model_copy(update=changes), count=1)
 
 
 def test_an_occupied_folder_is_refused_before_anything_is_drawn(

@@ -157,3 +157,20 @@ def test_shading_fills_a_given_mask_too() -> None:
     assert (layout.shaded == (mask == CLASS)).all()
     before = source.backgrounds[0][0].image[10:30, 10:30].astype(float)
     assert np.abs(layout.pair.image[10:30, 10:30] / before - 1.25).max() < 0.02
+
+
+@pytest.mark.parametrize("way", ["warped", "pasted"])
+@pytest.mark.parametrize("side", [64, None])
+@pytest.mark.parametrize("turned", [False, True])
+def test_children_of_a_thread_from_border_to_border_end_at_borders_alone(
+    way: str, side: int | None, turned: bool
+) -> None:
+    thread = (slice(40, 44), slice(0, 128))
+    real = picture(0, rows=thread[turned], columns=thread[not turned], side=128)
+    source = LayoutSource([real, picture(1, side=128)], ["defect", "clean"], side)
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        mask = source.draw([CLASS], rng, way=way).pair.mask
+        rows, columns = (np.flatnonzero(mask.any(1 - axis)) for axis in (0, 1))
+        ends = [rows[0] <= 2, rows[-1] >= len(mask) - 3, columns[0] <= 2, columns[-1] >= len(mask) - 3]
+        assert sum(ends) >= 2, (rows[[0, -1]], columns[[0, -1]])

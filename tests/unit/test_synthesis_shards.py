@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from flywheel.files import file_sha256, read_json, tree_sha256, write_json
 from flywheel.params import Synthesize
 from flywheel.paths import Paths
 from flywheel.workspace import preset_params
-from tests.unit.squares import CLASSES, DRAW, generators_workspace
+from tests.unit.squares import CLASSES, DRAW, drawn, generation, generators_workspace
 
 KNOBS = preset_params("cpu")[1]
 SIFT = KNOBS.curate
@@ -47,7 +48,7 @@ def table_of(paths: Paths) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in shard_files(paths.synthetic)], ignore_index=True)
 
 
-@pytest.mark.parametrize("layout", ["drawn", "warped", "pasted"])
+@pytest.mark.parametrize("layout", ["drawn", "warped", "pasted", "invented", "mixed"])
 def test_the_same_pairs_from_one_shard_and_from_four_with_one_thread_and_with_two(paths: Paths, layout: str) -> None:
     digests, threads = set(), torch.get_num_threads()
     try:
@@ -213,6 +214,17 @@ def test_nothing_asked_for_is_said_with_its_reason(paths: Paths) -> None:
     assert report["made"] == 0
     assert "ratio, maximum" in report["reason"]
     assert shard_files(paths.synthetic) == []
+
+
+def test_several_products_are_not_drawn_from_noise(tmp_path: Path) -> None:
+    paths = generators_workspace(tmp_path)
+    generation(paths, [(drawn(0, (1,)), "train"), (replace(drawn(1, (1,)), product="denim"), "train")])
+    with pytest.raises(ConfigError, match=r"layout drawn: .* any ground of cloth, denim; choose warped"):
+        plan_of(paths, AGAIN.model_copy(update={"layout": "drawn"}))
+    assert {wish.product for wish in plan_of(paths, AGAIN.model_copy(update={"layout": "warped"})).wishes} == {
+        "cloth",
+        "denim",
+    }
 
 
 def test_a_switch_step_that_a_model_did_not_learn_is_refused(paths: Paths) -> None:
