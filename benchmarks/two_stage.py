@@ -25,9 +25,9 @@ from drawn_blocks import draw_blocks
 from yardstick import CONFIDENCE, RESAMPLES, Figures, Yardstick, add_arguments
 
 from flywheel.data.fabric import draw_sample, write_folder
+from flywheel.defect_gen.comparison import defect_tiles
 from flywheel.defect_gen.measures import intra_cluster_diversity, memorisation
 from flywheel.defect_gen.schedule import STEPS
-from flywheel.defect_gen.tune_switch import defect_tiles
 from flywheel.errors import ConfigError
 from flywheel.files import write_text
 from flywheel.ingest.ingest import ingest

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from flywheel.data.manifest import class_sets, read_manifest
+from flywheel.defect_gen.comparison import held_back_tiles
 from flywheel.defect_gen.crops import TrainingSet, training_rows
 from flywheel.defect_gen.encoders import Encoder, load_encoder
 from flywheel.defect_gen.encoding import RGB, decode, multi_hot
 from flywheel.defect_gen.measures import kid, kid_interval, precision_recall
 from flywheel.defect_gen.model_folder import generator_digest, load_denoiser, read_config
 from flywheel.defect_gen.painter import Painter, check_pair
-from flywheel.defect_gen.tune_switch import held_back_tiles
 from flywheel.defect_gen.wishes import Wish, plan_wishes
 from flywheel.device import computes_in_bfloat16, pick_device, prepare_cpu
 from flywheel.params import Params, Synthesize, load_params

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from flywheel.cli.show import console, print_json, print_sweep
+from flywheel.cli.show import console, print_json, print_measures, print_sweep
+from flywheel.data.classes import ClassTable
 from flywheel.errors import ConfigError
 from flywheel.files import write_json
 from flywheel.workspace import Workspace, preset_params
@@ -107,6 +108,33 @@ def tune_switch(
     console.print(f"Wrote [bold]{place}[/]")
 
 
+def measure_pairs(
+    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace.")] = Path("."),
+    pairs: Annotated[
+        Path | None, typer.Option(help="Folder of pairs; default: those accepted in the last turn.")
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option(help="Whose features count: segmenter, texture, inception or dinov2.")
+    ] = "segmenter",
+    segmenter: Annotated[Path | None, typer.Option(help="A segmenter's folder; default: the champion.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the tiles.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Measure synthetic pairs against held-back real images: KID, FID, precision, recall, diversity, memorisation."""
+    from flywheel.defect_gen import measure_pairs as measuring
+    from flywheel.defect_gen.encoders import load_encoder
+    from flywheel.turn import fetch_champion
+
+    ws = Workspace.open(workspace)
+    if pairs:
+        found = measuring.pairs_in(pairs, ClassTable.load(ws.paths.classes), ws.params().ingest.max_pixels)
+    else:
+        found = measuring.accepted_pairs(ws.paths)
+    folder = segmenter or (fetch_champion(ws) if encoder == "segmenter" else None)
+    result = measuring.measure_pairs(ws.paths, found, load_encoder(encoder, segmenter=folder), seed=seed)
+    print_json(result) if as_json else print_measures(result)
+
+
 def register(app: typer.Typer) -> None:
-    for command in (pretrain_generator, pretrain_segmenter, tune_switch):
+    for command in (pretrain_generator, pretrain_segmenter, tune_switch, measure_pairs):
         app.command()(command)

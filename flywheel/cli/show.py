@@ -138,6 +138,23 @@ def print_sweep(result: dict[str, Any]) -> None:
     console.print(f"Rule: {result['rule']}. Features: {result['encoder']}.")
 
 
+def print_measures(result: dict[str, Any]) -> None:
+    """Every measure of a set of pairs."""
+    table = _table(f"{result['pairs']} pairs against {result['real']}", "measure", "value")
+    low, value, high = result["kid"]
+    table.add_row("KID [interval]", with_interval(value, [low, high]))
+    for name, words in (
+        ("fid", "FID"),
+        ("precision", "precision"),
+        ("recall", "recall"),
+        ("diversity", "diversity within clusters"),
+        ("memorised", "memorised"),
+    ):
+        table.add_row(words, number(result[name]))
+    console.print(table)
+    console.print(f"Features: {result['encoder']}. Whether pairs help a segmenter is said by the judge alone.")
+
+
 def print_prediction(result: dict[str, Any]) -> None:
     """Counts of a prediction run."""
     console.print(

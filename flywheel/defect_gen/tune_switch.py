@@ -10,35 +10,29 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from flywheel.data.manifest import class_sets, read_manifest
-from flywheel.data.shards import read_samples
-from flywheel.defect_gen.crops import CropSource, training_rows, visible_classes
+from flywheel.defect_gen.comparison import FEWEST_HELD_BACK, Comparison
+from flywheel.defect_gen.crops import training_rows
 from flywheel.defect_gen.encoders import Encoder
-from flywheel.defect_gen.measures import intra_cluster_diversity, kid, kid_interval, memorisation, precision_recall
 from flywheel.defect_gen.model_folder import load_denoiser
 from flywheel.defect_gen.painter import Painter, check_pair
 from flywheel.defect_gen.receptive_field import receptive_field
 from flywheel.defect_gen.wishes import Wish, plan_wishes
 from flywheel.device import prepare_cpu
-from flywheel.errors import ConfigError, DataInvalid
+from flywheel.errors import ConfigError
 from flywheel.files import write_bytes
 from flywheel.params import Synthesize
 from flywheel.paths import Paths
 from flywheel.progress import progress
 
 RULE = "of the settings whose KID interval overlaps that of the lowest KID, the one with the highest diversity"
-REAL_TILES = 256  # at most, and ...
-TILES_PER_IMAGE = 4  # ... of each real image: more are alike, and count as if they were new pictures
-FEWEST_HELD_BACK = 4  # images, below which validation says too little
 SPREAD = 5  # switch steps that are tried when none are named
-CONFIDENCE, RESAMPLES = 0.95, 200
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What one switch step and small model give.
+    """What one switch step and small model give; figures as in `comparison.Figures`.
 
-    small_field: receptive field of the small model, px. kid: (low, value, high). memorised: None with a single real
-    image. small: folder of the small model.
+    small_field: receptive field of the small model, px. small: folder of the small model.
     """
 
     switch_step: int
@@ -61,45 +55,6 @@ def choose(settings: Sequence[Setting]) -> Setting:
 def spread_steps(first: int, below: int, count: int = SPREAD) -> list[int]:
     """At most `count` switch steps, evenly over first..below, ends included."""
     return sorted({round(step) for step in np.linspace(first, below, count)})
-
-
-def defect_tiles(
-    images: Sequence[np.ndarray], masks: Sequence[np.ndarray], side: int, count: int, *, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """At most `count` tiles that show a defect, as many of each defect image, and the number of each tile's image.
-
-    Returns (N, side, side, 3) uint8 and (N,).
-    """
-    rng = np.random.default_rng(seed)
-    sources = [CropSource([image], [mask], side) for image, mask in zip(images, masks, strict=True)]
-    numbers = [number for number, source in enumerate(sources) if source.with_defect]
-    order = [number for _ in range(TILES_PER_IMAGE) for number in numbers][:count]
-    return np.stack([_defect_tile(sources[number], rng) for number in order]), np.array(order)
-
-
-def _defect_tile(source: CropSource, rng: np.random.Generator) -> np.ndarray:
-    while True:  # half of the crops are laid around a defect pixel
-        image, mask = source.draw(rng)
-        if visible_classes(mask, 1):
-            return image
-
-
-def held_back_tiles(paths: Paths, side: int, count: int, *, seed: int) -> tuple[np.ndarray, str]:
-    """At most `count` defect tiles of validation images that no generator learnt from, and which they are in words.
-
-    With fewer than four such images, tiles of the training images, and the words say so: then a copy looks perfect.
-    """
-    table = read_manifest(paths.generation)
-    table = table[(table["origin"] == "real") & (table["annotator"] != "") & (table["classes"] != "")]
-    rows, words = table[table["split"] == "val"], "defect images of the validation split"
-    if len(rows) < FEWEST_HELD_BACK:
-        rows = table[table["split"] == "train"]
-        words = "defect images of the training split, for want of validation images"
-    if rows.empty:
-        raise DataInvalid(f"{paths.generation}: no labelled defect image to compare with; label some first")
-    samples = read_samples(paths.shards, rows)
-    masks = [sample.mask for sample in samples if sample.mask is not None]
-    return defect_tiles([sample.image for sample in samples], masks, side, count, seed=seed)[0], f"{len(rows)} {words}"
 
 
 def tune_switch(
@@ -130,33 +85,29 @@ def tune_switch(
     for folder, setting in sweep:
         check_pair(painter.large.config, smalls[folder].config, setting)
     side = painter.small.config.tile
-    tiles, words = held_back_tiles(paths, side, REAL_TILES, seed=seed)
-    real = encoder.features(tiles)
-    learnt, numbers = defect_tiles(painter.real.images, painter.real.masks, side, REAL_TILES, seed=seed + 1)
-    train = encoder.features(learnt)
+    real = Comparison.of(paths, painter.real, side, encoder, seed=seed)
     wishes = _wishes(paths, count, seed)
     settings = []
     for folder, setting in progress(sweep, "tune-switch", total=len(sweep)):
         brush = Painter(painter.large, smalls[folder], painter.real, painter.smallest_regions)
         blocks = [wishes[start : start + params.batch] for start in range(0, len(wishes), params.batch)]
         pictures = np.stack([pair.image for block in blocks for pair in brush.draw_block(block, setting)])
-        fake = encoder.features(pictures)
-        precision, recall = precision_recall(real, fake)
+        figures = real.figures(encoder.features(pictures))
         settings.append(
             Setting(
                 switch_step=setting.switch_step,
                 small_field=receptive_field(smalls[folder], side),
-                kid=_kid(real, fake, seed),
-                diversity=intra_cluster_diversity(real, fake),
-                precision=precision,
-                recall=recall,
-                memorised=memorisation(train, fake, groups=numbers) if len(set(numbers)) > 1 else None,
+                kid=figures.kid,
+                diversity=figures.diversity,
+                precision=figures.precision,
+                recall=figures.recall,
+                memorised=figures.memorised,
                 small=folder,
             )
         )
     return {
         "rule": RULE,
-        "real": f"{len(real)} tiles of {words}",
+        "real": real.words,
         "encoder": encoder.name,
         "pairs": len(wishes),
         "settings": [asdict(setting) for setting in settings],
@@ -171,12 +122,6 @@ def _wishes(paths: Paths, count: int, seed: int) -> list[Wish]:
     rows = training_rows(read_manifest(paths.generation))
     rows = rows[rows["classes"] != ""]
     return [wish.tried(seed, 0) for wish in plan_wishes(rows, {}, frozenset(class_sets(rows)), count=count, seed=seed)]
-
-
-def _kid(real: np.ndarray, fake: np.ndarray, seed: int) -> tuple[float, float, float]:
-    rng = np.random.default_rng(seed)
-    low, high = kid_interval(real, fake, resamples=RESAMPLES, confidence=CONFIDENCE, rng=rng)
-    return low, kid(real, fake), high
 
 
 def plot(result: dict, path: Path) -> None:

@@ -9,14 +9,13 @@ import torch
 from typer.testing import CliRunner
 
 from flywheel.cli.app import app
+from flywheel.defect_gen.comparison import defect_tiles, held_back_tiles
 from flywheel.defect_gen.encoders import Encoder, load_encoder
 from flywheel.defect_gen.encoding import Statistics
 from flywheel.defect_gen.model_folder import load_denoiser, save_denoiser
 from flywheel.defect_gen.tune_switch import (
     Setting,
     choose,
-    defect_tiles,
-    held_back_tiles,
     plot,
     spread_steps,
     tune_switch,
