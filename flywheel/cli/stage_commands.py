@@ -60,6 +60,7 @@ def synthesize_or_stage(
         mask=read_mask(mask, ClassTable.load(ws.paths.classes)) if mask else None,
         size=size,
         seed=seed or 0,
+        curation=ws.params().curate,
     )
     result = write_pairs(out, drawn, table)
     if as_json:
@@ -67,6 +68,8 @@ def synthesize_or_stage(
         return
     empty = f"; {result['empty']} of them show no defect" if result["empty"] else ""
     console.print(f"Wrote {result['pairs']} pairs to [bold]{out}[/]{empty}")
+    for reason, number in result["rejected"].items():
+        console.print(f"Left out: {number}, {reason}; another --seed draws others")
 
 
 def _command(stage: str) -> Callable[..., None]:

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,14 +14,18 @@ import numpy as np
 
 from flywheel.data.classes import BACKGROUND, IGNORE, ClassTable
 from flywheel.data.sample import check_mask, decode_png, encode_png, pixel_id
+from flywheel.defect_gen.attempts import fill_block
+from flywheel.defect_gen.filters import named_reason
+from flywheel.defect_gen.inspector import FILE_NAME as INSPECTOR
 from flywheel.defect_gen.large_pictures import finish_picture
 from flywheel.defect_gen.layouts import Layout, LayoutSource
 from flywheel.defect_gen.painter import Drawn, Painter, check_pair
+from flywheel.defect_gen.pair_judge import PairJudge
 from flywheel.defect_gen.wishes import Wish
 from flywheel.device import prepare_cpu
 from flywheel.errors import ConfigError, DataInvalid
 from flywheel.files import write_bytes, write_text
-from flywheel.params import Synthesize
+from flywheel.params import Curate, Synthesize
 from flywheel.paths import Paths
 from flywheel.progress import progress
 from flywheel.segmenter.dataset import Pair
@@ -70,14 +76,17 @@ def draw_on_demand(
     mask: np.ndarray | None = None,
     size: int | None = None,
     seed: int = 0,
+    curation: Curate | None = None,
 ) -> tuple[list[Drawn], ClassTable]:
     """`count` pairs from the workspace's generators.
 
     classes: names wanted in every pair; without any, the classes take turns. backgrounds: defect-free pictures by name
     that the defects are drawn into, in place of the training images; a pair is as large as its picture. mask: (H, W)
     class indices that every pair shows exactly, its size the pair's. size: px, side of the other pairs, by default the
-    generators' tile. Raises ConfigError for options that exclude each other or do not fit, and for classes that no
-    product of the training images shows; MaskInvalid for a mask with a class that the generators do not know.
+    generators' tile. curation: judge pairs of the tile's size as the stage does, if the workspace has an inspector, and
+    draw rejected ones again; what still fails says so in its scores ("rejected"). Raises ConfigError for options that
+    exclude each other or do not fit, and for classes that no product of the training images shows; MaskInvalid for a
+    mask with a class that the generators do not know.
     """
     if count < 1:
         raise ConfigError(f"--count {count}: at least 1 pair must be asked for")
@@ -105,8 +114,9 @@ def draw_on_demand(
         wishes = [Wish(slot, *turns[slot % len(turns)]).tried(seed, 0) for slot in range(count)]
         if size is not None and size != tile:
             return _draw_large(painter, wishes, size, params), table
-        blocks = [wishes[at : at + params.batch] for at in range(0, count, params.batch)]
-        return [drawn for block in blocks for drawn in painter.draw_block(block, params)], table
+        judged = curation is not None and (paths.inspector / INSPECTOR).exists()
+        judge = PairJudge.load(paths, curation, seed=seed) if curation and judged else None
+        return _draw_tiles(painter, judge, wishes, params, seed), table
 
     @cache
     def source_of(product: str) -> LayoutSource:
@@ -128,6 +138,29 @@ def draw_on_demand(
             layout = source.draw(wanted, rng, way=way)
         drawn.append(_finished(painter, layout, int(rng.integers(2**62)), params))
     return drawn, table
+
+
+def _draw_tiles(
+    painter: Painter, judge: PairJudge | None, wishes: Sequence[Wish], params: Synthesize, seed: int
+) -> list[Drawn]:
+    drawn: list[Drawn] = []
+    for start in progress(range(0, len(wishes), params.batch), "blocks", total=-(-len(wishes) // params.batch)):
+        block = wishes[start : start + params.batch]
+        if judge is None:
+            drawn.extend(painter.draw_block(block, params))
+            continue
+        filled = fill_block(
+            block,
+            lambda asked: painter.draw_block(asked, params),
+            judge,
+            seed=seed,
+            attempts=params.attempts,
+            batch=params.batch,
+        )
+        for one in filled:
+            fault = {} if one.accepted else {"rejected": named_reason(one.reasons[-1], painter.classes)}
+            drawn.append(replace(one.drawn, scores=one.drawn.scores | one.scores | fault))
+    return drawn
 
 
 def drawable(
@@ -191,11 +224,15 @@ def refuse_occupied(out: Path) -> None:
 def write_pairs(out: Path, drawn: Sequence[Drawn], classes: ClassTable) -> dict:
     """Write pairs as an index-mask folder (docs/ingest.md) with parents and scores; index.csv is written last.
 
-    Raises ConfigError when `out` holds an index.csv already.
+    Pairs whose scores say "rejected" are left out; "rejected" of what is returned counts them by reason. Raises
+    ConfigError when `out` holds an index.csv already.
     """
     refuse_occupied(out)
     rows = []
+    faults = Counter(str(pair.scores["rejected"]) for pair in drawn if "rejected" in pair.scores)
     for pair in drawn:
+        if "rejected" in pair.scores:
+            continue
         name = pixel_id(pair.image)
         write_bytes(out / "images" / f"{name}.png", encode_png(pair.image))
         write_bytes(out / "masks" / f"{name}.png", encode_png(pair.mask))
@@ -209,4 +246,5 @@ def write_pairs(out: Path, drawn: Sequence[Drawn], classes: ClassTable) -> dict:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([["id", "file", "classes", "parents", "scores"], *rows])
     write_text(out / "index.csv", buffer.getvalue())
-    return {"pairs": len(rows), "out": str(out), "empty": sum(not row[2] for row in rows)}
+    empty = sum(not row[2] for row in rows)
+    return {"pairs": len(rows), "out": str(out), "empty": empty, "rejected": dict(faults.most_common())}

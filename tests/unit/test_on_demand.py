@@ -26,6 +26,7 @@ from flywheel.paths import Paths
 from flywheel.workspace import preset_params
 from tests.unit.squares import CLASSES, DRAW, TILE, drawn, generation, generators_workspace
 
+SIFT = preset_params("cpu")[1].curate
 WARPED = DRAW.model_copy(update={"layout": "warped", "finish_step": 250, "finish_calls": 3})
 
 
@@ -83,6 +84,21 @@ def test_written_pairs_are_a_folder_that_ingestion_reads(paths: Paths, tmp_path:
     assert not report["rejected"]
     with pytest.raises(ConfigError, match="holds pairs already"):
         write_pairs(tmp_path / "out", drawn, classes)
+
+
+def test_pairs_that_curation_rejects_are_drawn_again_and_left_out_if_that_is_in_vain(
+    paths: Paths, tmp_path: Path
+) -> None:
+    small = SIFT.model_copy(update={"area_quantile": 0.0})  # nothing above twice the smallest real area
+    once, classes = draw_on_demand(paths, WARPED, count=5, seed=2, curation=small)
+    often, _ = draw_on_demand(paths, WARPED.model_copy(update={"attempts": 6}), count=5, seed=2, curation=small)
+    faults, left = ([one.scores["rejected"] for one in pairs if "rejected" in one.scores] for pairs in (once, often))
+    assert set(faults) <= {"too large: hole", "too large: stain"}
+    assert 0 < len(faults) < 5
+    assert len(left) < len(faults)
+    result = write_pairs(tmp_path / "out", once, classes)
+    assert (result["pairs"], sum(result["rejected"].values())) == (5 - len(faults), len(faults))
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 5 - len(faults)
 
 
 def test_wrong_requests_say_what_is_wrong(paths: Paths, tmp_path: Path) -> None:
