@@ -24,8 +24,11 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class Facts:
-    """What the workspace holds. not_judged: classes whose masks the inspector does not judge, and why. problems: one
-    sentence for every part that could not be read."""
+    """What the workspace holds.
+
+    not_judged: classes whose masks the inspector does not judge, and why. left: classes of shading that the last
+    synthesis left to real images. problems: one sentence for every part that could not be read.
+    """
 
     name: str
     classes: ClassTable
@@ -34,6 +37,7 @@ class Facts:
     generation: pd.DataFrame | None
     curated: pd.DataFrame | None
     not_judged: dict[str, str]
+    left: frozenset[str]
     predictions: pd.DataFrame | None
     feedback: dict[str, Any]
     queue: dict[str, Any]
@@ -75,6 +79,7 @@ def collect(paths: Paths) -> Facts:
         generation=generation,
         curated=curated,
         not_judged=part("metrics/train_inspector.json", lambda: _not_judged(paths), {}),
+        left=part("metrics/synthesize.json", lambda: _left(paths), frozenset()),
         predictions=part("data/evaluation", lambda: _predictions(paths), None),
         feedback=part("feedback.json", lambda: _json(feedback if feedback.exists() else paths.feedback) or {}, {}),
         queue=part("data/queue.json", lambda: _json(paths.queue) or {}, {}),
@@ -141,6 +146,11 @@ def _predictions(paths: Paths) -> pd.DataFrame | None:
     table = pd.read_parquet(path, columns=["id", "shard", "iou", "mask"])
     here = {file.name for file in shard_files(paths.shards)}
     return table[table["shard"].isin(here)].dropna(subset=["iou"]).sort_values(["iou", "id"])
+
+
+def _left(paths: Paths) -> frozenset[str]:
+    report = _json(paths.metrics / "synthesize.json") or {}
+    return frozenset(str(name) for name in report.get("left_to_real", []))
 
 
 def _not_judged(paths: Paths) -> dict[str, str]:

@@ -117,14 +117,17 @@ def next_turn(facts: "Facts") -> list[str]:
     elif facts.images:
         sentences.append("Every image is labelled: nothing is left to ask for until new images come in.")
     weights = {name: float(weight) for name, weight in (facts.feedback.get("class_weights") or {}).items()}
-    more = [f"{name} (× {weight:.2f})" for name, weight in _falling(weights) if weight > 1 + _STEERED]
-    less = [f"{name} (× {weight:.2f})" for name, weight in reversed(_falling(weights)) if weight < 1 - _STEERED]
+    drawn = {name: weight for name, weight in weights.items() if name not in facts.left}
+    more = [f"{name} (× {weight:.2f})" for name, weight in _falling(drawn) if weight > 1 + _STEERED]
+    less = [f"{name} (× {weight:.2f})" for name, weight in reversed(_falling(drawn)) if weight < 1 - _STEERED]
     if more:
         sentences.append(
             f"Synthesis will draw more of {', '.join(more)}" + (f" and less of {', '.join(less)}." if less else ".")
         )
-    elif weights:
+    elif drawn:
         sentences.append("Synthesis will draw all classes about equally often.")
+    if facts.left and weights:
+        sentences.append(f"Changes of shading are left to real images: {', '.join(sorted(facts.left))}.")
     if facts.feedback.get("note"):
         sentences.append(str(facts.feedback["note"]))
     if facts.turns:

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -449,3 +450,10 @@ def test_the_next_turn_names_the_queue_and_the_classes_that_get_more(full: tuple
     text = " ".join(next_turn(collect(full[0])))
     assert "4 images of turn 4 wait for a label (2 uncertain, 1 novel, 1 random)" in text
     assert "more of broken_yarn (× 1.40) and less of hole (× 0.80)" in text
+
+
+def test_classes_left_to_real_images_are_not_promised_from_synthesis(full: tuple[Paths, str]) -> None:
+    facts = replace(collect(full[0]), left=frozenset({"broken_yarn"}))
+    text = " ".join(next_turn(facts))
+    assert "draw more of" not in text
+    assert "Changes of shading are left to real images: broken_yarn." in text
