@@ -36,6 +36,11 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(part.to(device) for part in vars(self).values()))
 
+    def split(self, parts: int) -> list["Batch"]:
+        """At most `parts` batches of nearly equal size, in order."""
+        size = -(-len(self.x0) // parts)
+        return [Batch(*some) for some in zip(*(value.split(size) for value in vars(self).values()), strict=True)]
+
 
 def draw_batch(
     source: CropSource,

@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,9 @@ BATCHES_AHEAD = 2  # drawn by a thread while a GPU computes; a CPU has no idle c
 class Recipe:
     """How long and how fast.
 
-    batch: of all processes together. crop: px, side of the windows learnt from each tile; the tile itself when equal.
-    gradient_checkpointing: a third more time for less memory, the same gradients. compile: with torch.compile.
+    batch: of all processes together; computed in parts where a GPU's memory asks for it. crop: px, side of the windows
+    learnt from each tile; the tile itself when equal. gradient_checkpointing: a third more time for less memory, the
+    same gradients. compile: with torch.compile.
     """
 
     steps: int
@@ -111,6 +112,7 @@ class Training:
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, weight_decay=WEIGHT_DECAY, fused=True
         )
+        self.parts = 1  # that a step's batch is computed in
         self.step = 0
         self.curves: list[list[float]] = []
         self._sums = torch.zeros(3, device=self.device)
@@ -132,20 +134,46 @@ class Training:
         """One step of the optimiser on `batch`; returns the loss of the whole batch."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate * learning_rate_factor(self.step, self.recipe.steps)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            prediction = self.network(add_noise(batch.x0, batch.noise, batch.t), batch.t, batch.condition)
-        weight = self.team.mean(batch.colour_weight.mean())
-        colour, classes = denoising_loss(prediction.float(), batch, self.model.std, mean_weight=weight)
-        loss = colour + classes
-        loss.backward()
+        own = self._gradients(batch, self.team.mean(batch.colour_weight.mean()))
         nn.utils.clip_grad_norm_(self.model.parameters(), LONGEST_GRADIENT)
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.ema.update(self.model)
         self.step += 1
-        losses = self.team.mean(torch.stack([loss, colour, classes]).detach())
+        losses = self.team.mean(own)
         self._record(losses)
         return losses[0]
+
+    def _gradients(self, batch: Batch, weight: Tensor) -> Tensor:
+        """Add up the gradients of the batch, in as many parts as the memory needs; (3,) loss, of colour, of classes.
+
+        weight: mean of the colour error's pixel weights in the whole batch. When a GPU's memory does not hold a part,
+        twice as many are tried, now and in later steps; the gradients are those of the whole batch, up to rounding.
+        """
+        while True:
+            try:
+                return self._gradients_of(batch.split(self.parts), len(batch.x0), weight)
+            except torch.OutOfMemoryError as err:
+                self.optimiser.zero_grad()
+                if self.team.size > 1 or self.parts >= len(batch.x0):  # the others would wait for this one's gradients
+                    raise ConfigError(
+                        f"batch {self.recipe.batch} of {self.config.tile} px tiles does not fit the memory of "
+                        f"{self.device}; lower batch, or set gradient_checkpointing: true"
+                    ) from err
+                self.parts *= 2
+            torch.cuda.empty_cache()  # outside of the handler, whose error holds on to the tensors
+
+    def _gradients_of(self, parts: Sequence[Batch], size: int, weight: Tensor) -> Tensor:
+        losses = torch.zeros(3, device=self.device)
+        for part in parts:
+            share = len(part.x0) / size
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+                prediction = self.network(add_noise(part.x0, part.noise, part.t), part.t, part.condition)
+            colour, classes = denoising_loss(prediction.float(), part, self.model.std, mean_weight=weight)
+            loss = colour + classes
+            (share * loss).backward()
+            losses += share * torch.stack([loss, colour, classes]).detach()
+        return losses
 
     def _record(self, losses: Tensor) -> None:
         self._sums += losses

@@ -17,7 +17,7 @@ from flywheel.defect_gen.specks import smallest_regions, without_specks
 from flywheel.defect_gen.stages import curate, synthesize, train_generator_large, train_generator_small
 from flywheel.defect_gen.train import Recipe, Training, denoising_loss, train_denoiser
 from flywheel.defect_gen.unet import DenoiserConfig
-from flywheel.errors import ModelError
+from flywheel.errors import ConfigError, ModelError
 from flywheel.params import Curate, TrainGeneratorLarge, TrainGeneratorSmall
 from flywheel.paths import Paths
 from tests.unit.squares import CLASSES, DRAW, drawn, generation, six_images
@@ -147,6 +147,32 @@ def test_a_few_steps_overfit_one_batch() -> None:
     batch = training.draw(source, 0)
     losses = [training.advance(batch).item() for _ in range(50)]
     assert losses[-1] < 0.67 * losses[0]
+
+
+def test_a_batch_that_the_memory_does_not_hold_is_learnt_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = source_of(range(3))
+    recipe = Recipe(steps=3, batch=5, crop=32, learning_rate=3e-3, ema=0.9)
+    config, statistics = denoiser_config(), statistics_of(source)
+    whole, tight = (Training(config, statistics, recipe, seed=0, device=torch.device("cpu")) for _ in range(2))
+    network, sizes = tight.network, []
+
+    def small_memory(x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        if len(x) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return network(x, *rest)
+
+    room = 2
+    monkeypatch.setattr(tight, "network", small_memory)
+    for step in range(2):
+        losses = [training.advance(training.draw(source, step)).item() for training in (whole, tight)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert sizes == [5, 3, 2, 2, 1, 2, 2, 1]  # it is remembered
+    for one, other in zip(whole.model.parameters(), tight.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    room = 0
+    with pytest.raises(ConfigError, match="batch 5 of 32 px tiles does not fit the memory"):
+        tight.advance(tight.draw(source, 2))
 
 
 def test_killed_and_resumed_training_equals_unbroken_training_bit_for_bit(tmp_path: Path) -> None:
