@@ -10,11 +10,11 @@ from flywheel.data.classes import ClassTable
 from flywheel.data.manifest import read_manifest
 from flywheel.data.shards import read_samples
 from flywheel.defect_gen.comparison import Comparison, defect_tiles
-from flywheel.defect_gen.crops import TrainingSet
+from flywheel.defect_gen.crops import TrainingSet, visible_classes
 from flywheel.defect_gen.encoders import Encoder
 from flywheel.defect_gen.measures import fid
 from flywheel.defect_gen.model_folder import read_config
-from flywheel.errors import DataInvalid
+from flywheel.errors import DataInvalid, ModelError
 from flywheel.ingest.ingest import read_labelled
 from flywheel.paths import Paths
 from flywheel.segmenter.dataset import Pair
@@ -40,12 +40,17 @@ def pairs_in(folder: Path, classes: ClassTable, max_pixels: int) -> list[Pair]:
 def measure_pairs(paths: Paths, pairs: Sequence[Pair], encoder: Encoder, *, seed: int) -> dict:
     """Every measure of `pairs` against the workspace's held-back real images; "real" says which these are.
 
-    A pair larger than the generators' tile is measured by one tile of it that shows a defect. Raises DataInvalid
-    without a pair that shows one, ConfigError when there are too few.
+    A pair larger than the generators' tile is measured by one tile of it that shows a defect; pairs that show none are
+    left out. Raises DataInvalid without any that does, ConfigError when there are too few, ModelError without a
+    generator.
     """
-    side = read_config(paths.generator_small)["model"]["tile"]
-    pictures = [pair.image for pair in pairs if pair.mask.shape == (side, side)][:MOST]
-    others = [pair for pair in pairs if pair.mask.shape != (side, side) and pair.mask.any()][: MOST - len(pictures)]
+    config = read_config(paths.generator_small)
+    if config.get("empty"):
+        raise ModelError(f"{paths.generator_small}: holds no generator ({config['reason']}); label images, then turn")
+    side = config["model"]["tile"]
+    shown = [pair for pair in pairs if visible_classes(pair.mask, 1)][:MOST]
+    pictures = [pair.image for pair in shown if pair.mask.shape == (side, side)]
+    others = [pair for pair in shown if pair.mask.shape != (side, side)]
     if others:
         images, masks = [pair.image for pair in others], [pair.mask for pair in others]
         pictures.extend(defect_tiles(images, masks, side, len(others), seed=seed)[0])

@@ -19,7 +19,7 @@ from flywheel.defect_gen.filters import named_reason
 from flywheel.defect_gen.inspector import FILE_NAME as INSPECTOR
 from flywheel.defect_gen.large_pictures import finish_picture
 from flywheel.defect_gen.layouts import Layout, LayoutSource
-from flywheel.defect_gen.painter import Drawn, Painter, check_pair
+from flywheel.defect_gen.painter import Drawn, Painter, check_one_product, check_pair
 from flywheel.defect_gen.pair_judge import PairJudge
 from flywheel.defect_gen.wishes import Wish
 from flywheel.device import prepare_cpu
@@ -96,7 +96,11 @@ def draw_on_demand(
         raise ConfigError("--mask and --background bring a size of their own; leave --size away")
     prepare_cpu()
     painter = Painter.load(paths)
-    check_pair(painter.large.config, painter.small.config, params)
+    given = mask is not None or backgrounds is not None  # nothing there comes from noise
+    way = "warped" if given and params.layout == "drawn" else params.layout
+    check_pair(painter.large.config, painter.small.config, params.model_copy(update={"layout": way}))
+    if way == "drawn":
+        check_one_product(painter.real.products)
     tile = painter.small.config.tile
     if size is not None and size < tile:
         raise ConfigError(f"--size {size} is below {tile} px, the generators' tile; leave --size away or enlarge it")
@@ -118,24 +122,24 @@ def draw_on_demand(
         judge = PairJudge.load(paths, curation, seed=seed) if curation and judged else None
         return _draw_tiles(painter, judge, wishes, params, seed), table
 
+    pairs = [Pair(*both) for both in zip(painter.real.images, painter.real.masks, strict=True)]
+    everything = LayoutSource(pairs, painter.real.ids, None, backgrounds)
+
     @cache
     def source_of(product: str) -> LayoutSource:
-        """Of one product; of all of them for "", on the pictures that were given."""
-        if product or not backgrounds:
-            return painter.layout_source(product, None)
-        pairs = [Pair(*both) for both in zip(painter.real.images, painter.real.masks, strict=True)]
-        return LayoutSource(pairs, painter.real.ids, None, backgrounds)
+        """Grounds of a product and defects of its own, and others' of classes that it does not show; "": everything."""
+        if backgrounds or not product:
+            return everything
+        own = painter.layout_source(product, None)
+        own.parents = everything.parents | own.parents
+        return own
 
     drawn = []
     for slot in progress(range(count), "pairs", total=count):
         rng = np.random.default_rng([seed, slot])
         wanted, product = turns[slot % len(turns)]
         source = source_of(product)
-        if mask is not None:
-            layout = source.fill(mask, rng)
-        else:
-            way = "warped" if params.layout == "drawn" else params.layout  # on a given picture nothing comes from noise
-            layout = source.draw(wanted, rng, way=way)
+        layout = source.draw(wanted, rng, way=way) if mask is None else source.fill(mask, rng)
         drawn.append(_finished(painter, layout, int(rng.integers(2**62)), params))
     return drawn, table
 

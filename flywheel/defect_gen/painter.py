@@ -132,6 +132,15 @@ class Painter:
         return Drawn(image, clean, scores={"repainted": round(float((clean != mask).mean()), 4)})
 
 
+def check_one_product(products: Sequence[str]) -> None:
+    """Raise ConfigError when the training images are of several products, which cannot be told apart from noise."""
+    if len(names := sorted(set(products))) > 1:
+        raise ConfigError(
+            f"synthesize.layout drawn: the generators are told classes and no product, so pairs would show any ground "
+            f"of {', '.join(names)}; choose warped, or give each product a workspace"
+        )
+
+
 def check_pair(large: DenoiserConfig, small: DenoiserConfig, params: Synthesize) -> None:
     """Raise ConfigError unless both models draw the same classes on the same tile and learnt their timesteps."""
     if (large.classes, large.tile) != (small.classes, small.tile):

@@ -18,6 +18,7 @@ from flywheel.segmenter.paste import Piece, cut_pieces
 
 NEAR_BORDER = 2  # px between a region and its picture's border up to which it ends there
 REACH = 2.0  # times the picture that a defect from border to border is long before it is scaled, turned and bent
+LONGEST = 8192  # px to which it is made longer
 BEYOND = 0.3  # of the longer side of its window: how far such a region goes on past the border
 SHADING_RADIUS = 12.0  # px: median inscribed radius of a class's regions from which it may be one of shading
 SHADING_CONTRAST = 0.9  # median difference in mean, in standard deviations of the surroundings, below which it may
@@ -37,7 +38,7 @@ class Parent:
     """A real defect. image: id of its picture.
 
     sides: for rows and columns -1, 1 or 0: ends at the near border, at the far one, at none or both. beyond: px by
-    which the piece's window goes on past that border, 0 where sides is. through: whether it ends at both.
+    which the piece's window goes on past that border, 0 where sides is. through: whether it ends at both, on one axis.
     """
 
     piece: Piece
@@ -70,12 +71,12 @@ class Parent:
         """The piece, lengthened where it goes through its picture so that its children cross one of `frame` px too."""
         pads = []
         for through, need, has in zip(self.through, frame, self.piece.mask.shape, strict=True):
-            short = max(int(np.ceil(REACH * need)) - has, 0) if through else 0
+            short = max(min(int(np.ceil(REACH * need)), LONGEST) - has, 0) if through else 0
             pads.append((short // 2, short - short // 2))
         if not any(sum(pad) for pad in pads):
             return self.piece
         residual = np.pad(self.piece.residual, (*pads, (0, 0)), "symmetric")
-        return replace(self.piece, residual=residual, mask=np.pad(self.piece.mask, pads, "edge"))
+        return replace(self.piece, residual=residual, mask=np.pad(self.piece.mask, pads, "symmetric"))
 
 
 def find_parents(pairs: Sequence[Pair], ids: Sequence[str]) -> dict[int, list[Parent]]:
@@ -180,6 +181,13 @@ def _parent(piece: Piece, name: str, picture: Sequence[int]) -> Parent:
         gaps.append((before * start, after * end))
     kept = mask[tuple(slice(before, length - after) for (before, after), length in zip(gaps, mask.shape, strict=True))]
     filled = [(gap[0] + pad[0], gap[1] + pad[1]) for gap, pad in zip(gaps, spare, strict=True)]
+    for axis, pad in enumerate(filled):
+        own = [pad if other == axis else (0, 0) for other in (0, 1)]
+        kept = np.pad(
+            kept, own, "symmetric" if through[axis] else "edge"
+        )  # mirrored threads go on as their picture does
     residual = np.pad(piece.residual, (*spare, (0, 0)), "symmetric")
-    wider = replace(piece, residual=residual, mask=np.pad(kept, filled, "edge"))
-    return Parent(wider, name, (sides[0], sides[1]), (beyond[0], beyond[1]), (through[0], through[1]))
+    crosses = (False, False) if all(through) else (through[0], through[1])  # from corner to corner it may lie anywhere
+    return Parent(
+        replace(piece, residual=residual, mask=kept), name, (sides[0], sides[1]), (beyond[0], beyond[1]), crosses
+    )

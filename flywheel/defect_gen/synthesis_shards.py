@@ -25,12 +25,12 @@ from flywheel.defect_gen.crops import training_rows
 from flywheel.defect_gen.filters import named_reason
 from flywheel.defect_gen.inspector import inspector_digest
 from flywheel.defect_gen.model_folder import generator_digest, read_config
-from flywheel.defect_gen.painter import Painter, check_pair
+from flywheel.defect_gen.painter import Painter, check_one_product, check_pair
 from flywheel.defect_gen.pair_judge import PairJudge
 from flywheel.defect_gen.unet import DenoiserConfig
 from flywheel.defect_gen.wishes import Wish, plan_wishes, read_class_weights
 from flywheel.device import prepare_cpu
-from flywheel.errors import ConfigError, WorkspaceError
+from flywheel.errors import WorkspaceError
 from flywheel.files import TEMPORARY_SUFFIX, append_line, file_sha256
 from flywheel.params import Curate, Params, Synthesize
 from flywheel.paths import Paths
@@ -108,13 +108,9 @@ def make_plan(paths: Paths, params: Synthesize, curate: Curate, *, seed: int) ->
     classes = ClassTable.load(paths.generation / "classes.json")
     weights = read_class_weights(paths.feedback, classes)
     rows = training_rows(read_manifest(paths.generation))
+    if params.layout == "drawn":
+        check_one_product(list(rows["product"]))
     rows = rows[rows["classes"] != ""]
-    products = sorted(rows["product"].unique())
-    if params.layout == "drawn" and len(products) > 1:
-        raise ConfigError(
-            f"synthesize.layout drawn: the generators are told classes and no product, so pairs would show any "
-            f"ground of {', '.join(products)}; choose warped, or give each product a workspace"
-        )
     count = min(params.maximum, round(params.ratio * tiles_of(rows, small.tile)))
     generator = generator_digest(paths.generator_large, paths.generator_small)
     digest = fingerprint(

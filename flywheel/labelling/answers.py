@@ -75,7 +75,16 @@ def compare(
 
 
 def label_event(
-    answer: Answer, sample: str, purpose: Purpose, *, by: str, time: str, turn: int, held: str, score: float | None
+    answer: Answer,
+    sample: str,
+    purpose: Purpose,
+    *,
+    by: str,
+    time: str,
+    turn: int,
+    held: str,
+    score: float | None,
+    corrects: str = "",
 ) -> LabelEvent:
     """The journal's event of an answer. score: agreement in 0..1."""
     packed, names = pack_mask(answer.mask, answer.classes)
@@ -96,4 +105,5 @@ def label_event(
         seconds=round(answer.seconds, 1),
         started_from=answer.started_from,
         agreement=None if score is None else round(score, 4),
+        corrects=corrects,
     )

@@ -34,7 +34,8 @@ class LabelEvent(_Event):
     held: why it waits for a reviewer ("flag", "review", "disagree"), empty when it does not.
     agreement: IoU with the other opinion, or with the known label; None when there is nothing to compare with.
     clicks, corrections (strokes, shapes, changes of class, steps back), seconds (with activity): what it cost.
-    started_from: the champion whose prediction was the first mask, or "".
+    started_from: the champion whose prediction was the first mask, or "". corrects: uid of the label that a correction
+    changed, "" of others.
     """
 
     event: Literal["label"] = "label"
@@ -52,6 +53,7 @@ class LabelEvent(_Event):
     seconds: float
     started_from: str
     agreement: float | None
+    corrects: str = ""
 
     def mask_in(self, table: ClassTable) -> np.ndarray:
         """(H, W) uint8 mask in the indices of `table`, which must know the names that the mask uses."""

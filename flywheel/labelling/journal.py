@@ -48,7 +48,10 @@ class SampleState:
             if event.held and self.status == READY and not self.reviewer:
                 self.status, self.why = HELD, event.held
         else:
-            self.corrected = self.label if event.purpose == CORRECTION else None
+            if event.purpose == CORRECTION:
+                self.corrected = self.other if self.other and self.other.uid == event.corrects else self.label
+            else:
+                self.corrected = None
             self.label = event
             self.reviewer = event.by if event.purpose == CORRECTION else ""
             self.status, self.why = (HELD, event.held) if event.held else (READY, "")
@@ -77,7 +80,8 @@ class Work:
     reviewed: int = 0
 
     def labelled_in(self, turn: int) -> bool:
-        return any(event.turn == turn for event in self.latest.values())
+        """Whether the person labels in this turn; a reviewer who corrects does not."""
+        return any(event.turn == turn and event.purpose != CORRECTION for event in self.latest.values())
 
     def mean(self, figure: str) -> float | None:
         """Mean of clicks, corrections or seconds over the labels."""

@@ -65,6 +65,7 @@ class Keeper:
         self._looking = False
         self._looked = -PAUSE
         self._closed = False
+        self._waits = False  # for second opinions, which time alone may end
         self.state = LABELLING
 
     def look(self, *, at_once: bool = False) -> None:
@@ -87,7 +88,7 @@ class Keeper:
         finally:
             with self._lock:
                 self._looking, self._looked = False, time.monotonic()
-            if self.state == BUSY:  # the last person may have gone home, so nobody else would make it look again
+            if self.state == BUSY or self._waits:  # the last person may have gone home: nobody would make it look again
                 again = threading.Timer(PAUSE, self.look, kwargs={"at_once": True})
                 again.daemon = True
                 again.start()
@@ -97,6 +98,7 @@ class Keeper:
         with self._desk.lock:
             self._desk.round.refresh()
             answered = self._desk.round.answered()
+            self._waits = self._desk.round.finished() and not answered
             done, turn_of_queue = self._desk.round.queue_done, self._desk.round.turn
         self._on_turn(turn_of_queue)
         if not answered and not done:

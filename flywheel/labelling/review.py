@@ -101,7 +101,15 @@ class Review:
                 desk.checked(sample, corrected)
                 desk.journal.append(
                     label_event(
-                        corrected, sample, CORRECTION, by=person.name, time=time, turn=label.turn, held="", score=None
+                        corrected,
+                        sample,
+                        CORRECTION,
+                        by=person.name,
+                        time=time,
+                        turn=label.turn,
+                        held="",
+                        score=None,
+                        corrects=uid,
                     )
                 )
             else:

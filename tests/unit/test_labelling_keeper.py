@@ -10,7 +10,7 @@ from flywheel.labelling import keeper as keeping
 from flywheel.labelling.keeper import BUSY, HANDED_OVER, LABELLING, Keeper
 from flywheel.labelling.office import open_desk
 from flywheel.workspace import init_workspace
-from tests.unit.labelling_mill import ZHANG, answer, make_folder
+from tests.unit.labelling_mill import LI, ZHANG, answer, make_folder
 
 PATIENCE = 60.0  # s, for a machine that has other work
 
@@ -66,5 +66,26 @@ def test_a_label_disputed_after_the_hand_over_does_not_hold_the_next_queue_up(
     monkeypatch.setattr(keeping, "make_queue", lambda ws: made.append(ws.root))
     keeper._step()
     assert made == [ws.root]
+    keeper.close()
+    database.close()
+
+
+def test_labels_that_waited_for_a_second_opinion_are_handed_over_though_nobody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "PAUSE", 0.2)
+    ws = init_workspace(tmp_path / "mill", preset="demo")
+    make_folder(ws.root, asked=2, known=0)
+    params = ws.params().label.model_copy(update={"known_share": 0.0, "second_share": 1.0, "lease_minutes": 0.1})
+    desk, database = open_desk(ws.paths, params, seed=0, language="en")
+    for person, uid in ((ZHANG, "a"), (ZHANG, "b"), (LI, "c")):
+        sample = desk.next(person, fresh=True)
+        assert sample is not None
+        desk.submit(person, sample, answer(uid * 16))
+    reports: list[dict] = []
+    keeper = Keeper(ws, desk, reports.append)
+    keeper.look(at_once=True)
+    assert until(lambda: reports)
+    assert [report["answered"] for report in reports] == [2]
     keeper.close()
     database.close()

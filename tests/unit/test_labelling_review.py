@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flywheel.errors import ConfigError, LabelConflict, LabellingError, NotAllowed
+from flywheel.labelling.handover import waiting_labels
 from flywheel.labelling.progress import people, progress
 from flywheel.labelling.review import Review
 from tests.unit.labelling_mill import LI, PLAIN, WANG, ZHANG, Office, answer, label_next, make_folder, square
@@ -215,3 +216,24 @@ def test_a_case_that_a_reviewer_leaves_is_free_for_others_at_once(office, review
         review.put_down(ZHANG, sample)
     review.put_down(WANG, sample)
     assert review.next(chen, set()).label.sample == sample
+
+
+def test_a_corrected_second_opinion_costs_what_its_person_and_the_reviewer_spent(tmp_path):
+    office = Office(make_folder(tmp_path), PLAIN.model_copy(update={"second_share": 1.0}))
+    sample = label_next(office, ZHANG, "a" * 16, clicks=9)
+    label_next(office, LI, "b" * 16, mask=square(1, top=20), clicks=3)
+    review = Review(office.desk, four_eyes=True)
+    review.judge(WANG, "b" * 16, "accept", "", answer("c" * 16, square(2), clicks=1))
+    (waiting,) = waiting_labels(office.round.journal, office.desk.gallery)
+    assert (waiting.label.sample, waiting.clicks) == (sample, 4)
+    assert [event.by for event in waiting.work] == ["li", "wang"]
+    office.close()
+
+
+def test_a_reviewer_who_corrects_is_nobody_to_wait_for(tmp_path):
+    office = Office(make_folder(tmp_path, asked=2), PLAIN.model_copy(update={"second_share": 1.0}))
+    for uid in ("a", "b"):
+        label_next(office, ZHANG, uid * 16)
+    Review(office.desk, four_eyes=True).judge(WANG, "a" * 16, "accept", "", answer("c" * 16, square(2)))
+    assert office.round.answered()
+    office.close()

@@ -159,6 +159,13 @@ def test_a_mask_is_filled_on_the_ground_of_a_product_that_shows_its_classes(tmp_
     mask[10:20, 10:20] = 2
     for pair in draw_on_demand(paths, WARPED, count=4, mask=mask)[0]:
         assert pair.image[drawing_weight(mask) == 0].mean() < 60
+    both = mask.copy()
+    both[25:35, 25:35] = 1  # a stain, which the dark product never had
+    for pair in draw_on_demand(paths, WARPED, count=4, mask=both)[0]:
+        shown, around = pair.image[27:33, 27:33].mean(), pair.image[drawing_weight(both) == 0].mean()
+        assert abs(shown - around) > 8, "a defect of the other product stands for it"
+    with pytest.raises(ConfigError, match=r"layout drawn: .* any ground of cloth, dark"):
+        draw_on_demand(paths, WARPED.model_copy(update={"layout": "drawn"}), count=1)
     assert nearest_products([mask, mask // 2], ["a", "b"], mask) == ["a"]
     assert nearest_products([mask, mask], ["a", "b"], mask // 2) == ["a", "b"]  # nobody shows it: all take turns
 

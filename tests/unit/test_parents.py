@@ -5,7 +5,7 @@ import pytest
 
 from flywheel.defect_gen.background import drawing_weight, finish_pairs
 from flywheel.defect_gen.layouts import LayoutSource
-from flywheel.defect_gen.parents import BEYOND, Parent, find_parents, is_shading, shading_classes
+from flywheel.defect_gen.parents import BEYOND, LONGEST, Parent, find_parents, is_shading, shading_classes
 from flywheel.segmenter.dataset import Pair
 from flywheel.segmenter.paste import Piece, paste
 from tests.unit.test_layouts import small_model
@@ -174,3 +174,30 @@ def test_children_of_a_thread_from_border_to_border_end_at_borders_alone(
         rows, columns = (np.flatnonzero(mask.any(1 - axis)) for axis in (0, 1))
         ends = [rows[0] <= 2, rows[-1] >= len(mask) - 3, columns[0] <= 2, columns[-1] >= len(mask) - 3]
         assert sum(ends) >= 2, (rows[[0, -1]], columns[[0, -1]])
+
+
+def test_a_slanting_thread_shows_where_its_child_says_so() -> None:
+    real = picture(0, side=128)
+    for column in range(128):
+        row = 30 + column // 2
+        real.image[row : row + 5, column], real.mask[row : row + 5, column] = 230, CLASS
+    source = LayoutSource(
+        [real, picture(1, side=128)], ["defect", "clean"], None, {"large": picture(2, side=512).image}
+    )
+    rng = np.random.default_rng(3)
+    shown = []
+    for _ in range(10):
+        pair = source.draw([CLASS], rng, way="pasted").pair
+        shown.append((pair.image[pair.mask == CLASS].mean(1) > 180).mean())
+    assert np.mean(shown) > 0.6
+
+
+def test_a_defect_from_corner_to_corner_is_not_made_longer() -> None:
+    real = picture(0, side=96)
+    for step in range(96):
+        real.mask[step, max(step - 2, 0) : step + 3] = CLASS
+    (parent,) = find_parents([real], ["one"])[CLASS]
+    assert parent.through == (False, False)
+    assert parent.reaching((4096, 4096)) is parent.piece
+    thread = find_parents([picture(0, rows=slice(40, 44), columns=slice(0, 96))], ["one"])[CLASS][0]
+    assert thread.reaching((96, 100_000)).mask.shape[1] == LONGEST

@@ -28,8 +28,10 @@ export class Rounds {
   async #take(ask) {
     const { app } = this;
     clearTimeout(this.#timer);
+    let found = null;
     try {
-      const { image, trail } = await ask();
+      found = await ask();
+      const { image, trail } = found;
       if (app.reviewing) return; // the image stays on the desk, and resume() finds it
       this.trail = trail;
       if (image) await app.open(image);
@@ -37,7 +39,8 @@ export class Rounds {
     } catch (error) {
       if (error.code !== "offline") return app.failed(error);
       app.toast("offline");
-      this.#timer = setTimeout(() => this.#take(ask), AGAIN);
+      const again = found ? async () => found : ask; // what was given is not asked for once more
+      this.#timer = setTimeout(() => this.#take(again), AGAIN);
     }
   }
 
