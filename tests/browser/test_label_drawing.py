@@ -171,7 +171,7 @@ def test_escape_and_undo_end_a_stroke_and_nothing_else(person: Callable[..., Pag
 
 
 def test_a_resting_pointer_previews_the_click_and_changes_nothing(person: Callable[..., Page]) -> None:
-    page = person("zhang")
+    page = person("gao")  # nobody who drew on the image before
     page.keyboard.press("1")
     page.mouse.move(*place(page, 40, 60))
     page.wait_for_function("() => window.flywheel.clickLine.ghost")
@@ -186,7 +186,7 @@ def test_a_resting_pointer_previews_the_click_and_changes_nothing(person: Callab
 
 
 def test_keys_set_the_brush_and_the_masks_opacity(person: Callable[..., Page]) -> None:
-    page = person("zhang")
+    page = person("hu")  # nobody who drew on the image before
     page.keyboard.press("b")
 
     def width(row: int) -> int:
