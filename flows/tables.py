@@ -4,6 +4,10 @@ from collections import Counter
 from typing import Any
 
 
+def figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
 def interval(low_high: list[float] | None) -> str:
     return "" if not low_high else f"{low_high[0]:.3f} to {low_high[1]:.3f}"
 
@@ -13,10 +17,10 @@ def arm_rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "arm": name,
-            "mIoU": f"{arm['miou']:.3f}",
+            "mIoU": figure(arm["miou"]),
             "95 % interval": interval(arm["miou_ci"]),
-            "recall": f"{arm['recall']:.3f}",
-            "false-positive rate": "" if arm["fpr"] is None else f"{arm['fpr']:.3f}",
+            "recall": figure(arm["recall"]),
+            "false-positive rate": figure(arm["fpr"]),
             "challenger": f"seed {entry['challenger']['seed']}" if name == entry["challenger"]["arm"] else "",
         }
         for name, arm in entry["arms"].items()

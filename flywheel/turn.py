@@ -158,7 +158,7 @@ def snapshot(ws: Workspace, params: Params, start: TurnStart, why: str, labels: 
         if queue is not None and queue["done"]:
             ws.paths.queue.unlink()  # the next one asks for other images, so that labels may still come
         raise DataInvalid(
-            f"{ws.root}: no labelled image fell into the test split, so nothing can be judged; label or ingest images "
+            f"{ws.root}: no labelled defect fell into the test split, so nothing can be judged; label or ingest images "
             f"of at least two groups (rolls, boards, tiles) for a defect class"
         )
     if start.resumed:  # what arrived since it began is trained on, too

@@ -44,7 +44,9 @@ def labelled_rows(paths: Paths) -> pd.DataFrame:
 
 
 def freeze_test(paths: Paths) -> dict[str, Any]:
-    """Freeze the test set of every product that has labelled test samples and no frozen set yet.
+    """Freeze the test set of every product without one whose labelled test samples show a defect.
+
+    Without a defect nothing can be judged, and what is frozen stays: such a product waits for further labels.
 
     Writes data/frozen_test.json {product: {"ids", "masks": {id: digest}, "digest"}}, which belongs into git beside
     splits.csv. A frozen product never changes, so calling again changes nothing. Returns the whole table.
@@ -53,11 +55,18 @@ def freeze_test(paths: Paths) -> dict[str, Any]:
     rows = labelled_rows(paths)
     rows = rows[(rows["split"] == "test") & ~rows["product"].isin(list(frozen))]
     if len(rows):
-        digests = {sample.id: mask_digest(sample) for sample in _samples(paths, rows)}
+        digests, defective = {}, set()
+        for sample in _samples(paths, rows):
+            digests[sample.id] = mask_digest(sample)
+            if sample.class_indices:
+                defective.add(sample.id)
         for product, table in rows.groupby("product"):
+            if defective.isdisjoint(table["id"]):
+                continue
             masks = {key: digests[key] for key in sorted(table["id"])}
             frozen[str(product)] = {"ids": list(masks), "masks": masks, "digest": _frozen_digest(masks)}
-        write_json(paths.frozen_test, frozen)
+        if frozen:
+            write_json(paths.frozen_test, frozen)
     return frozen
 
 
@@ -247,10 +256,15 @@ def _counts(column: pd.Series) -> dict[str, int]:
 def dataset_digest(paths: Paths) -> str:
     """64 hex digits over the manifest's rows, the bytes of every shard that it names and the class names.
 
-    Two generations with one digest hold the same data, whatever wrote their Parquet files.
+    Two generations with one digest hold the same data, whatever wrote their Parquet files. Raises DataInvalid for a
+    missing shard, ManifestInvalid for a missing or damaged manifest.
     """
     table = read_manifest(paths.generation)
-    shards = {name: file_sha256(paths.shards / name) for name in sorted(set(table["shard"]))}
+    shards = {}
+    for name in sorted(set(table["shard"])):
+        if not (paths.shards / name).exists():
+            raise DataInvalid(f"{paths.shards / name}: shard is missing; restore it with dvc pull")
+        shards[name] = file_sha256(paths.shards / name)
     return _digest(table, shards, ClassTable.load(paths.generation / CLASSES_NAME))
 
 

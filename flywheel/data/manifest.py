@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from flywheel.errors import ManifestInvalid
 from flywheel.files import TEMPORARY_SUFFIX
@@ -61,11 +62,14 @@ def write_manifest(folder: Path, table: pd.DataFrame) -> Path:
 
 
 def read_manifest(folder: Path) -> pd.DataFrame:
-    """The checked manifest of a generation or synthetic folder. Raises ManifestInvalid when it is not there."""
+    """The checked manifest of a generation or synthetic folder. Raises ManifestInvalid when it is missing or torn."""
     path = folder / FILE_NAME
     if not path.exists():
         raise ManifestInvalid(f"{path}: no manifest, so the folder is incomplete; run the stage again or dvc pull")
-    table = pd.read_parquet(path)
+    try:
+        table = pd.read_parquet(path)
+    except (pa.ArrowException, OSError) as err:
+        raise ManifestInvalid(f"{path}: not a readable manifest ({err}); run the stage again or dvc pull") from err
     check_manifest(table, str(path))
     return table
 

@@ -148,12 +148,16 @@ def read_samples(folder: Path, rows: pd.DataFrame) -> list[Sample]:
     """Samples of `rows` (a table with `shard` and `id`, as `read_index` or a manifest gives), in the order of `rows`.
 
     Of several labels of a sample in one shard the highest version counts, and of equal versions the first.
-    Raises DataInvalid when a shard or a row is missing.
+    Raises DataInvalid when a shard is missing or damaged, or a row is missing.
     """
     found: dict[tuple[str, str], Sample] = {}
     for shard, wanted in rows.groupby("shard")["id"]:
         ids = set(wanted)
-        table = pq.read_table(_existing(folder / str(shard)), filters=[("id", "in", ids)])
+        path = _existing(folder / str(shard))
+        try:
+            table = pq.read_table(path, filters=[("id", "in", ids)])
+        except (pa.ArrowException, OSError) as err:
+            raise DataInvalid(f"{path}: not a readable shard ({err}); restore it with dvc pull") from err
         for row in table.sort_by([("version", "descending")]).to_pylist():
             if (str(shard), row["id"]) not in found:
                 found[(str(shard), row["id"])] = _sample(row)

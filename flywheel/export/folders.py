@@ -1,6 +1,7 @@
 """Folder names and files that the layouts share."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -43,23 +44,23 @@ def write_png(path: Path, array: np.ndarray) -> None:
     path.write_bytes(encode_png(array))
 
 
-def connected_parts(inside: np.ndarray) -> list[np.ndarray]:
-    """The (H, W) bool regions that make up `inside`; pixels that touch by a corner belong together."""
+def connected_parts(inside: np.ndarray) -> Iterator[np.ndarray]:
+    """The (H, W) bool regions that make up `inside`, one at a time; pixels that touch by a corner belong together."""
     count, labels = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)
-    return [labels == label for label in range(1, count)]
+    return (labels == label for label in range(1, count))
 
 
-def regions_of(sample: Sample, classes: ClassTable) -> list[tuple[str, np.ndarray]]:
+def regions_of(sample: Sample, classes: ClassTable) -> Iterator[tuple[str, np.ndarray]]:
     """Label and (H, W) bool region of every connected part of a mask; ignored pixels are one region called ignore.
 
     For tools that know labels, but no value for ignored pixels; `ingest` reads that label back as such.
     """
     assert sample.mask is not None
-    found = [
-        (classes.name(index), part) for index in sample.class_indices for part in connected_parts(sample.mask == index)
-    ]
-    ignored = sample.mask == IGNORE
-    return [*found, (IGNORE_LABEL, ignored)] if ignored.any() else found
+    for index in sample.class_indices:
+        for part in connected_parts(sample.mask == index):
+            yield classes.name(index), part
+    if (ignored := sample.mask == IGNORE).any():
+        yield IGNORE_LABEL, ignored
 
 
 def labels_of(classes: ClassTable) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from flywheel.paths import Paths
 from flywheel.segmenter.model import load_segmenter
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+FEWEST_DEFECTIVE = 3  # test images with a defect that a change of champion needs
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def judge_challenger(
     evaluation: dict[str, Any] | None = None,
 ) -> Verdict:
     """Score both model folders on the test split and promote the challenger when it is better in at least
-    `params.confidence` of the paired resamples; without a champion it is promoted as the first.
+    `params.confidence` of the paired resamples; without a champion it is promoted as the first. With fewer than
+    FEWEST_DEFECTIVE test images that show a defect the champion stays: resamples of one image are all alike.
 
     evaluation: the report of `evaluate`, from which the words tell whether synthetic pairs helped.
     Raises DataInvalid for an empty test split, ModelError for a damaged model folder.
@@ -81,7 +83,8 @@ def judge_challenger(
             confidence=params.confidence,
             generator=np.random.default_rng([seed, 1]),
         )
-    promote = compared is None or compared.probability >= params.confidence
+    defective = int(results[CHALLENGER].has_defect.sum())
+    promote = compared is None or (compared.probability >= params.confidence and defective >= FEWEST_DEFECTIVE)
     return Verdict(
         promote=promote,
         probability=None if compared is None else round(compared.probability, 6),
@@ -91,7 +94,15 @@ def judge_challenger(
         challenger_metrics=metrics[CHALLENGER],
         test_images=len(rows),
         test_digest=test_digest(paths, rows, classes),
-        words=verdict_words(promote, compared, metrics[CHALLENGER], metrics.get(CHAMPION), params, evaluation),
+        words=verdict_words(
+            promote,
+            compared,
+            metrics[CHALLENGER],
+            metrics.get(CHAMPION),
+            params,
+            evaluation,
+            too_few=f"{defective} of {FEWEST_DEFECTIVE}" if defective < FEWEST_DEFECTIVE else "",
+        ),
     )
 
 

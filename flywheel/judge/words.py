@@ -15,8 +15,13 @@ def verdict_words(
     champion: dict[str, Any] | None,
     params: Gate,
     evaluation: dict[str, Any] | None,
+    *,
+    too_few: str = "",
 ) -> str:
-    """What was decided, on which numbers, and what `arm_words` says of the arms (when there is an evaluation)."""
+    """What was decided, on which numbers, and what `arm_words` says of the arms (when there is an evaluation).
+
+    too_few: how many of the test images that a change of champion needs show a defect, when they are too few.
+    """
     name = "the challenger"
     if evaluation is not None:
         name = f"the challenger ({evaluation['challenger']['arm']}, seed {evaluation['challenger']['seed']})"
@@ -29,6 +34,11 @@ def verdict_words(
             f"higher in {percent(compared.probability)} of {params.resamples} paired resamples "
             f"({params.confidence:.0%} are asked for)."
         )
+        if too_few:
+            first += f" Only {too_few} needed test images show a defect: too few to replace a champion."
+    untested = [name for name, score in challenger.get("per_class", {}).items() if score["iou"] is None]
+    if untested:
+        first += f" Not judged, since no test image shows them: {', '.join(untested)}."
     second = arm_words(evaluation) if evaluation is not None else ""
     return f"{first} {second}".strip()
 

@@ -13,7 +13,7 @@ from flywheel.data.overlay import overlay
 from flywheel.data.sample import encode_png
 from flywheel.device import prepare_cpu
 from flywheel.errors import IngestError, UnreadableImage
-from flywheel.files import write_bytes, write_text
+from flywheel.files import sha256, write_bytes, write_text
 from flywheel.ingest.images import byte_limit, decode_image
 from flywheel.ingest.source import is_hidden, is_image_name, open_source
 from flywheel.judge.confusion import called_defective, largest_region
@@ -21,6 +21,7 @@ from flywheel.progress import progress
 from flywheel.segmenter.model import load_segmenter
 
 TABLE = "predictions.csv"
+LONGEST_STEM = 200  # bytes; file systems take 255, and a file being written needs some of them
 DEFECT, OK, UNREADABLE = "defect", "ok", "unreadable"
 
 
@@ -30,7 +31,8 @@ def predict_source(source: str, model: Path, out: Path, *, max_pixels: int) -> d
     Writes out/masks/NAME.png (8-bit class indices), out/overlays/NAME.png and out/predictions.csv with the columns
     file, verdict (defect, ok or unreadable), classes (names joined by "|"), total_percent (of all classes),
     largest_region (px), confidence (mean probability of the defect pixels' classes, in an image without any of the
-    background), and for each class CLASS_px and CLASS_percent, then reason. NAME is the file's name with its folders;
+    background), and for each class CLASS_px and CLASS_percent, then reason. NAME is the file's name with its folders,
+    shortened where a file system would not take it; what an earlier run wrote below the source is left out;
     an image is called defective by the judge's rule. A file that cannot be read is listed with its reason, and the rest
     goes on.
     Returns counts, rejected [{file, reason}] and the table's path.
@@ -40,7 +42,9 @@ def predict_source(source: str, model: Path, out: Path, *, max_pixels: int) -> d
     segmenter = load_segmenter(model)
     classes = segmenter.classes
     opened = open_source(source)
+    own = _own_folders(source, out)
     names = [name for name in opened.names() if is_image_name(name) and not is_hidden(name)]
+    names = [name for name in names if not name.startswith(own)]
     if not names:
         raise IngestError(f"{source}: no images here; give a folder or s3:// address that has some")
     rows = []
@@ -89,16 +93,32 @@ def describe(probabilities: np.ndarray, mask: np.ndarray, classes: ClassTable) -
 
 
 def output_names(names: list[str]) -> list[str]:
-    """A file stem for each source name: folders become "__"; names that would meet get their extension and a number."""
+    """A file stem for each source name: folders become "__"; names that would meet get their extension and a number.
+
+    A stem of more than LONGEST_STEM bytes is cut and ends with a digest of the whole name.
+    """
     stems: list[str] = []
     taken: set[str] = set()
     for name in names:
         flat = name.replace("/", "__")
+        if len(flat.encode()) > LONGEST_STEM:
+            kept = flat.encode()[: LONGEST_STEM - 20].decode(errors="ignore")
+            flat = f"{kept}-{sha256(name.encode())[:12]}.{flat.rpartition('.')[2]}"
         options = itertools.chain([flat.rpartition(".")[0], flat], (f"{flat}-{n}" for n in itertools.count(2)))
         stem = next(option for option in options if option.casefold() not in taken)
         taken.add(stem.casefold())
         stems.append(stem)
     return stems
+
+
+def _own_folders(source: str, out: Path) -> tuple[str, ...]:
+    """How names below a source folder begin that this command writes itself; none where `out` lies elsewhere."""
+    folder = Path(source)
+    if not folder.is_dir() or not out.resolve().is_relative_to(folder.resolve()):
+        return ()
+    below = out.resolve().relative_to(folder.resolve()).as_posix()
+    start = "" if below == "." else f"{below}/"
+    return f"{start}masks/", f"{start}overlays/"
 
 
 def _table(rows: list[dict[str, Any]], classes: ClassTable) -> str:

@@ -192,6 +192,32 @@ def test_without_labelled_test_samples_nothing_is_frozen(tmp_path: Path):
     assert build_generation(paths, PARAMS, seed=0)["test"] == 0
 
 
+def test_a_test_set_without_a_defect_is_not_frozen_and_waits_for_labels(tmp_path: Path):
+    clean, defect = sample(4), sample(5, 1)
+    paths = workspace(tmp_path, [*usual()[:4], (clean, "test")])
+    assert freeze_test(paths) == {}
+    write_shard(paths.shards, "real", [defect])
+    decide(paths, [*usual()[:4], (clean, "test"), (defect, "test")])
+    assert freeze_test(paths)["p"]["ids"] == sorted([clean.id, defect.id])
+
+
+def test_missing_and_torn_files_are_told_with_their_cure(tmp_path: Path):
+    paths = workspace(tmp_path, usual())
+    build(paths)
+    table = load_generation(paths)
+    shard = paths.shards / table["shard"].iloc[0]
+    content = shard.read_bytes()
+    shard.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataInvalid, match=r"not a readable shard .* dvc pull"):
+        read_samples(paths.shards, table)
+    shard.unlink()
+    with pytest.raises(DataInvalid, match="shard is missing; restore it with dvc pull"):
+        dataset_digest(paths)
+    (paths.generation / FILE_NAME).write_bytes(b"half")
+    with pytest.raises(ManifestInvalid, match="not a readable manifest"):
+        dataset_digest(paths)
+
+
 def test_an_unfrozen_test_sample_is_reserve(tmp_path: Path):
     paths = workspace(tmp_path, usual())
     write_json(paths.frozen_test, {})
@@ -235,6 +261,7 @@ def test_a_twin_of_a_test_image_in_training_goes_to_reserve_with_its_reason(tmp_
     rng = np.random.default_rng(1)
     texture = np.kron(rng.integers(0, 256, (32, 32, 1)), np.ones((4, 4, 3))).astype(np.uint8)
     mask = np.zeros((128, 128), np.uint8)
+    mask[60:70, 60:70] = 1
     original = sample(4, image=texture, mask=mask, id="")
     noisy = np.clip(texture + rng.normal(0, 3, texture.shape), 0, 255).astype(np.uint8)[::-1]
     twin = sample(8, image=np.ascontiguousarray(noisy), mask=mask, id="")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from flywheel.data.classes import ClassTable
-from flywheel.data.manifest import COLUMNS, joined, write_manifest
+from flywheel.data.manifest import COLUMNS, joined, read_manifest, write_manifest
 from flywheel.data.sample import Sample, decode_png
 from flywheel.data.shards import write_shard
 from flywheel.errors import DataInvalid, ModelError
@@ -110,6 +110,27 @@ def test_a_clearly_better_challenger_is_promoted_and_an_equal_or_worse_one_is_no
     worse = judge_challenger(paths, GATE, champion=good, challenger=poor, seed=0)
     assert not worse.promote
     assert "the champion stays" in worse.words.lower()
+
+
+def test_two_defects_are_no_ground_to_replace_a_champion(paths, models, tmp_path):
+    table = read_manifest(paths.generation)
+    defective = table.index[(table["split"] == "test") & (table["classes"] != "")]
+    write_manifest(paths.generation, table.drop(defective[2:]))
+    good, poor = models(tmp_path / "good"), models(tmp_path / "poor", high=158)
+    verdict = judge_challenger(paths, GATE, champion=poor, challenger=good, seed=0)
+    assert verdict.probability >= GATE.confidence
+    assert not verdict.promote
+    assert "Only 2 of 3 needed test images show a defect" in verdict.words
+    first = judge_challenger(paths, GATE, champion=None, challenger=good, seed=0)
+    assert first.promote  # a first champion replaces nobody
+
+
+def test_the_verdict_names_classes_that_no_test_image_shows(paths, models, tmp_path):
+    wider = ClassTable((*CLASSES.names, "knot"))
+    wider.save(paths.generation / "classes.json")
+    verdict = judge_challenger(paths, GATE, champion=None, challenger=models(tmp_path / "good"), seed=0)
+    assert "Not judged, since no test image shows them: " in verdict.words
+    assert "knot." in verdict.words
 
 
 def test_without_a_champion_the_challenger_is_the_first(paths, models, tmp_path):

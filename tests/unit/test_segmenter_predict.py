@@ -1,6 +1,7 @@
 """Prediction on a folder: every file is accounted for, and the table agrees with the masks."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,26 @@ def test_output_names_never_meet():
     assert stems[0] == "a"
     assert stems[2] == "x__a"
     assert len({stem.casefold() for stem in stems}) == len(names)
+
+
+def test_long_names_are_shortened_and_stay_apart():
+    deep = "疵点/" * 60
+    stems = output_names([f"{deep}a.png", f"{deep}b.png", "short.png"])
+    assert stems[2] == "short"
+    assert len(set(stems)) == 3
+    assert all(len(stem.encode()) <= 200 for stem in stems)
+
+
+def test_what_an_earlier_run_wrote_below_the_source_is_not_predicted(tmp_path):
+    save_segmenter(tmp_path / "model", CONFIG.build(seed=2), CONFIG)
+    image = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    write_bytes(tmp_path / "in" / "a.png", encode_png(image))
+    for out in (tmp_path / "in" / "found", tmp_path / "in"):
+        for _ in range(2):
+            result = predict_source(str(tmp_path / "in"), tmp_path / "model", out, max_pixels=10**6)
+            assert result["images"] == 1
+        shutil.rmtree(out / "masks")
+        shutil.rmtree(out / "overlays")
 
 
 def test_a_class_called_defect_keeps_its_own_column(tmp_path):

@@ -78,7 +78,7 @@ def test_images_that_came_without_labels_get_a_test_set_with_their_first_ones(ws
 
 def test_a_turn_without_a_test_set_is_not_begun(ws: Workspace) -> None:
     deliver(ws, 1, 1)
-    with pytest.raises(DataInvalid, match="no labelled image fell into the test split"):
+    with pytest.raises(DataInvalid, match="no labelled defect fell into the test split"):
         turn.snapshot(ws, ws.params(), TurnStart(1, False), "first labels", {})
     assert turn.begin(ws) == TurnStart(1, False)
 

@@ -1,6 +1,6 @@
 """Rows that a run shows: what a turn's labels are and what they cost."""
 
-from flows.tables import cost_rows, with_people
+from flows.tables import arm_rows, cost_rows, with_people
 from flywheel.cli import show
 
 
@@ -58,3 +58,9 @@ def test_the_status_prints_the_cost_by_turn_and_nothing_for_turns_without_labels
     with show.console.capture() as nothing:
         show.print_label_cost([old, ingested])
     assert nothing.get() == ""
+
+
+def test_scores_that_do_not_exist_leave_their_cells_empty() -> None:
+    arm = {"miou": None, "miou_ci": None, "recall": None, "fpr": 0.25}
+    (row,) = arm_rows({"arms": {"real_only": arm}, "challenger": {"arm": "real_only", "seed": 1}})
+    assert [row[name] for name in ("mIoU", "95 % interval", "recall", "false-positive rate")] == ["", "", "", "0.250"]
