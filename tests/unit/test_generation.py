@@ -192,6 +192,20 @@ def test_without_labelled_test_samples_nothing_is_frozen(tmp_path: Path):
     assert build_generation(paths, PARAMS, seed=0)["test"] == 0
 
 
+def test_a_new_test_set_takes_groups_that_were_set_to_test_by_hand(tmp_path: Path):
+    paths = workspace(tmp_path, usual())
+    freeze_test(paths)
+    late = sample(6, 2)
+    write_shard(paths.shards, "real", [late])
+    decide(paths, [*usual(), (late, "train")])
+    assert build(paths)["train"] > 0
+    decide(paths, [*usual(), (late, "test")])
+    write_json(paths.frozen_test, {})
+    assert late.id in freeze_test(paths)["p"]["ids"]
+    build(paths)
+    assert load_generation(paths).set_index("id")["split"][late.id] == "test"
+
+
 def test_a_test_set_without_a_defect_is_not_frozen_and_waits_for_labels(tmp_path: Path):
     clean, defect = sample(4), sample(5, 1)
     paths = workspace(tmp_path, [*usual()[:4], (clean, "test")])
