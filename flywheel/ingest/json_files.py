@@ -1,6 +1,7 @@
 """The JSON files of a source, read alike by every reader of annotations in JSON."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,12 +13,15 @@ _UNREADABLE = (IngestError, ValueError, RecursionError)
 
 
 def parse_json(text: str, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """Content of JSON; half a surrogate pair, which no file and no table can hold, becomes "?". Raises ValueError."""
+    """Content of JSON; half a surrogate pair, which no file and no table can hold, becomes its escape as plain text.
+
+    Raises ValueError.
+    """
     content = json.loads(text, object_pairs_hook=object_pairs_hook)
     if "\\ud" not in text.lower():  # how such a half is written, and it is rare
         return content
-    whole = json.dumps(content, ensure_ascii=False).encode(errors="replace")
-    return json.loads(whole)
+    whole = json.dumps(content, ensure_ascii=False)
+    return json.loads(re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", whole))
 
 
 def _json_names(names: list[str]) -> list[str]:

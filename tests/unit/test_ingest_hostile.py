@@ -291,7 +291,7 @@ def test_a_name_that_is_not_utf8_is_listed_and_its_neighbours_are_taken(tmp_path
     assert [row["file"] for row in report.rejected] == ["bad\\udcff.png"]
 
 
-def test_half_a_surrogate_pair_in_a_text_is_taken_as_a_question_mark(tmp_path: Path, params: Params) -> None:
+def test_half_a_surrogate_pair_in_a_text_is_written_as_its_escape(tmp_path: Path, params: Params) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").write_bytes(saved(np.zeros((8, 8, 3), np.uint8), "PNG"))
     image = {"id": 1, "file_name": "a.png", "height": 8, "width": 8}
@@ -301,7 +301,7 @@ def test_half_a_surrogate_pair_in_a_text_is_taken_as_a_question_mark(tmp_path: P
     paths = Paths(tmp_path / "workspace")
     assert ingest(str(tmp_path / "in"), paths, params).accepted == 1
     row = read_index(paths.shards).iloc[0]
-    assert (row["caption"], row["group"]) == ("half ? of \U0001f600", "roll ?")
+    assert (row["caption"], row["group"]) == ("half \\ud83d of \U0001f600", "roll \\udc00")
 
 
 @pytest.mark.parametrize("name", ["nul\0.png", "half\ud800.png"])
