@@ -3,9 +3,7 @@
 from collections import Counter
 from typing import Any
 
-
-def figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+from flywheel.cli.show import number
 
 
 def interval(low_high: list[float] | None) -> str:
@@ -17,10 +15,10 @@ def arm_rows(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "arm": name,
-            "mIoU": figure(arm["miou"]),
+            "mIoU": number(arm["miou"]),
             "95 % interval": interval(arm["miou_ci"]),
-            "recall": figure(arm["recall"]),
-            "false-positive rate": figure(arm["fpr"]),
+            "recall": number(arm["recall"]),
+            "false-positive rate": number(arm["fpr"]),
             "challenger": f"seed {entry['challenger']['seed']}" if name == entry["challenger"]["arm"] else "",
         }
         for name, arm in entry["arms"].items()

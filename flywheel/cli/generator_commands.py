@@ -1,18 +1,25 @@
 """Commands around the models that no stage needs."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from flywheel.cli.commands import AsJson, Folder
 from flywheel.cli.show import console, print_json, print_measures, print_sweep
 from flywheel.data.classes import ClassTable
 from flywheel.errors import ConfigError
 from flywheel.files import write_json
 from flywheel.workspace import Workspace, preset_params
 
+if TYPE_CHECKING:
+    from flywheel.defect_gen.encoders import Encoder
+
 # Timesteps that the base learns: somewhat more than any product's switch step asks for.
 LARGE_FROM, SMALL_BELOW = 150, 600
+
+EncoderName = Annotated[str, typer.Option(help="Whose features count: segmenter, texture, inception or dinov2.")]
+SegmenterFolder = Annotated[Path | None, typer.Option(help="A segmenter's folder; default: the champion.")]
 
 
 def pretrain_generator(
@@ -23,7 +30,7 @@ def pretrain_generator(
     batch: Annotated[int, typer.Option(help="Crops a step.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of images and training.")] = 0,
     processes: Annotated[int, typer.Option(help="Processes that draw the images.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a base checkpoint from simulated cloth and surfaces, in the shape of the cpu preset."""
     from flywheel.defect_gen.pretrain import pretrain
@@ -52,7 +59,7 @@ def pretrain_segmenter(
     batch: Annotated[int, typer.Option(help="Crops a step.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of images and training.")] = 0,
     processes: Annotated[int, typer.Option(help="Processes that draw the images.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make the segmenter's base checkpoint from simulated cloth and surfaces, in the shape of the cpu preset."""
     from flywheel.segmenter.pretrain import pretrain
@@ -62,35 +69,38 @@ def pretrain_segmenter(
     print_json(report) if as_json else console.print(f"Wrote [bold]{out}[/]: loss {report['loss']:.3f}")
 
 
+def _encoder(ws: Workspace, name: str, segmenter: Path | None) -> "Encoder":
+    """The encoder of that name; segmenter: folder of the one that "segmenter" means, by default the champion."""
+    from flywheel.defect_gen.encoders import load_encoder
+    from flywheel.turn import fetch_champion
+
+    return load_encoder(name, segmenter=segmenter or (fetch_champion(ws) if name == "segmenter" else None))
+
+
 def tune_switch(
-    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace.")] = Path("."),
+    workspace: Folder = Path("."),
     switch_steps: Annotated[str, typer.Option(help="Steps to try, joined by commas; default: five.")] = "",
     small: Annotated[list[Path] | None, typer.Option(help="A further small model's folder; may be repeated.")] = None,
     count: Annotated[int, typer.Option(help="Pairs drawn for each setting; at least 8.", min=8)] = 64,
     out: Annotated[Path | None, typer.Option(help="Folder for JSON and PNG; default: .flywheel/tune_switch.")] = None,
-    encoder: Annotated[
-        str, typer.Option(help="Whose features count: segmenter, texture, inception or dinov2.")
-    ] = "segmenter",
-    segmenter: Annotated[Path | None, typer.Option(help="A segmenter's folder; default: the champion.")] = None,
+    encoder: EncoderName = "segmenter",
+    segmenter: SegmenterFolder = None,
     seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sweep the switch step (and small models): quality against diversity, and a choice by a stated rule."""
     from flywheel.defect_gen import tune_switch as sweep
-    from flywheel.defect_gen.encoders import load_encoder
-    from flywheel.turn import fetch_champion
 
     ws = Workspace.open(workspace)
     try:
         steps = [int(step) for step in switch_steps.split(",") if step]
     except ValueError as err:
         raise ConfigError(f"--switch-steps {switch_steps}: not whole numbers joined by commas") from err
-    folder = segmenter or (fetch_champion(ws) if encoder == "segmenter" else None)
     params = ws.params().synthesize
     result = sweep.tune_switch(
         ws.paths,
         params,
-        load_encoder(encoder, segmenter=folder),
+        _encoder(ws, encoder, segmenter),
         switch_steps=steps,
         small_folders=small or [],
         count=count,
@@ -109,29 +119,24 @@ def tune_switch(
 
 
 def measure_pairs(
-    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace.")] = Path("."),
+    workspace: Folder = Path("."),
     pairs: Annotated[
         Path | None, typer.Option(help="Folder of pairs; default: those accepted in the last turn.")
     ] = None,
-    encoder: Annotated[
-        str, typer.Option(help="Whose features count: segmenter, texture, inception or dinov2.")
-    ] = "segmenter",
-    segmenter: Annotated[Path | None, typer.Option(help="A segmenter's folder; default: the champion.")] = None,
+    encoder: EncoderName = "segmenter",
+    segmenter: SegmenterFolder = None,
     seed: Annotated[int, typer.Option(help="Seed of the tiles.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure synthetic pairs against held-back real images: KID, FID, precision, recall, diversity, memorisation."""
     from flywheel.defect_gen import measure_pairs as measuring
-    from flywheel.defect_gen.encoders import load_encoder
-    from flywheel.turn import fetch_champion
 
     ws = Workspace.open(workspace)
     if pairs:
         found = measuring.pairs_in(pairs, ClassTable.load(ws.paths.classes), ws.params().ingest.max_pixels)
     else:
         found = measuring.accepted_pairs(ws.paths)
-    folder = segmenter or (fetch_champion(ws) if encoder == "segmenter" else None)
-    result = measuring.measure_pairs(ws.paths, found, load_encoder(encoder, segmenter=folder), seed=seed)
+    result = measuring.measure_pairs(ws.paths, found, _encoder(ws, encoder, segmenter), seed=seed)
     print_json(result) if as_json else print_measures(result)
 
 

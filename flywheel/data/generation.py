@@ -17,7 +17,7 @@ from flywheel.data.classes import ClassTable
 from flywheel.data.leakage import TRAINING_SPLITS, Print, Twin, check_leakage, fingerprint, near_twins
 from flywheel.data.manifest import COLUMNS, FILE_NAME, SPLITS, joined, read_manifest, write_manifest
 from flywheel.data.sample import Sample, check_mask
-from flywheel.data.shards import read_index, read_shard
+from flywheel.data.shards import existing_shard, read_index, read_shard
 from flywheel.errors import DataInvalid
 from flywheel.files import file_sha256, read_json, sha256, write_json
 from flywheel.params import BuildGeneration
@@ -260,11 +260,7 @@ def dataset_digest(paths: Paths) -> str:
     missing shard, ManifestInvalid for a missing or damaged manifest.
     """
     table = read_manifest(paths.generation)
-    shards = {}
-    for name in sorted(set(table["shard"])):
-        if not (paths.shards / name).exists():
-            raise DataInvalid(f"{paths.shards / name}: shard is missing; restore it with dvc pull")
-        shards[name] = file_sha256(paths.shards / name)
+    shards = {name: file_sha256(existing_shard(paths.shards / name)) for name in sorted(set(table["shard"]))}
     return _digest(table, shards, ClassTable.load(paths.generation / CLASSES_NAME))
 
 

@@ -7,6 +7,7 @@ never rewritten: new data add shards, and a remote is sent only what is new.
 import io
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -153,11 +154,8 @@ def read_samples(folder: Path, rows: pd.DataFrame) -> list[Sample]:
     found: dict[tuple[str, str], Sample] = {}
     for shard, wanted in rows.groupby("shard")["id"]:
         ids = set(wanted)
-        path = _existing(folder / str(shard))
-        try:
+        with _readable(folder / str(shard)) as path:
             table = pq.read_table(path, filters=[("id", "in", ids)])
-        except (pa.ArrowException, OSError) as err:
-            raise DataInvalid(f"{path}: not a readable shard ({err}); restore it with dvc pull") from err
         for row in table.sort_by([("version", "descending")]).to_pylist():
             if (str(shard), row["id"]) not in found:
                 found[(str(shard), row["id"])] = _sample(row)
@@ -168,14 +166,22 @@ def read_samples(folder: Path, rows: pd.DataFrame) -> list[Sample]:
     return [found[key] for key in keys]
 
 
-def _existing(path: Path) -> Path:
+def existing_shard(path: Path) -> Path:
+    """The path itself. Raises DataInvalid when nothing is there."""
     if not path.exists():
         raise DataInvalid(f"{path}: shard is missing; restore it with dvc pull")
     return path
 
 
-def _open(path: Path) -> pq.ParquetFile:
+@contextmanager
+def _readable(path: Path) -> Iterator[Path]:
+    """The path, for reading it. Raises DataInvalid when it is missing or damaged."""
     try:
-        return pq.ParquetFile(_existing(path))
-    except pa.ArrowInvalid as err:
+        yield existing_shard(path)
+    except (pa.ArrowException, OSError) as err:
         raise DataInvalid(f"{path}: not a Parquet shard ({err}); restore it with dvc pull") from err
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    with _readable(path):
+        return pq.ParquetFile(path)

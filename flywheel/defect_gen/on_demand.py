@@ -121,14 +121,27 @@ def draw_on_demand(
         judged = curation is not None and (paths.inspector / INSPECTOR).exists()
         judge = PairJudge.load(paths, curation, seed=seed) if curation and judged else None
         return _draw_tiles(painter, judge, wishes, params, seed), table
+    return _draw_given(painter, turns, params.model_copy(update={"layout": way}), count, mask, backgrounds, seed), table
 
+
+def _draw_given(
+    painter: Painter,
+    turns: Sequence[tuple[tuple[int, ...], str]],
+    params: Synthesize,
+    count: int,
+    mask: np.ndarray | None,
+    backgrounds: dict[str, np.ndarray] | None,
+    seed: int,
+) -> list[Drawn]:
+    """Pairs on the user's pictures, or under the user's mask on the ground of a product."""
     pairs = [Pair(*both) for both in zip(painter.real.images, painter.real.masks, strict=True)]
     everything = LayoutSource(pairs, painter.real.ids, None, backgrounds)
+    several = not backgrounds and len(set(painter.real.products)) > 1
 
     @cache
     def source_of(product: str) -> LayoutSource:
-        """Grounds of a product and defects of its own, and others' of classes that it does not show; "": everything."""
-        if backgrounds or not product:
+        """Grounds of a product and defects of its own, and others' of classes that it does not show."""
+        if not several:
             return everything
         own = painter.layout_source(product, None)
         own.parents = everything.parents | own.parents
@@ -139,9 +152,9 @@ def draw_on_demand(
         rng = np.random.default_rng([seed, slot])
         wanted, product = turns[slot % len(turns)]
         source = source_of(product)
-        layout = source.draw(wanted, rng, way=way) if mask is None else source.fill(mask, rng)
+        layout = source.draw(wanted, rng, way=params.layout) if mask is None else source.fill(mask, rng)
         drawn.append(_finished(painter, layout, int(rng.integers(2**62)), params))
-    return drawn, table
+    return drawn
 
 
 def _draw_tiles(

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from flywheel.data.sample import Sample, decode_png
-from flywheel.data.shards import read_index, read_samples, shard_files
+from flywheel.data.shards import existing_shard, read_index, read_samples, shard_files
 from flywheel.data.splits import load_splits, split_of
 from flywheel.errors import DataInvalid, LabellingError
 from flywheel.labelling.lru import Lru
@@ -116,9 +116,7 @@ def _known(paths: Paths, labelled: pd.DataFrame) -> dict[str, Known]:
 
 
 def _read_png(path: Path, sample: str) -> bytes:
-    if not path.exists():
-        raise DataInvalid(f"{path}: shard is missing; restore it with dvc pull")
-    table = pq.read_table(path, columns=["image"], filters=[("id", "==", sample)])
+    table = pq.read_table(existing_shard(path), columns=["image"], filters=[("id", "==", sample)])
     if not len(table):
         raise DataInvalid(f"{path}: no sample {sample}; restore the shard with dvc pull")
     content: bytes = table["image"][0].as_py()

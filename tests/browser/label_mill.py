@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import BrowserContext, Page
 
 from flywheel.annotate.prioritize import prioritize
 from flywheel.annotate.queue import write_queue
@@ -93,6 +93,13 @@ def ready(page: Page) -> Page:
         "() => !window.flywheel.busy && (window.flywheel.editor || !document.getElementById('card').hidden)"
     )
     return page
+
+
+def opened(context: BrowserContext, at: Server) -> Page:
+    """The page in a new tab, of somebody who is signed in."""
+    page = context.new_page()
+    page.goto(at.url)
+    return ready(page)
 
 
 def current(page: Page) -> str | None:

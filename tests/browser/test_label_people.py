@@ -16,6 +16,7 @@ from tests.browser.label_mill import (
     label_of,
     make_workspace,
     mask_of,
+    opened,
     place,
     ready,
     settle,
@@ -64,9 +65,7 @@ def test_a_killed_server_and_a_closed_tab_lose_nothing(person: Callable[..., Pag
         context = page.context
         page.close()  # with a stroke that the server never got
         own.start()
-        page = context.new_page()
-        page.goto(own.url)
-        ready(page)
+        page = opened(context, own)
         assert current(page) == sample
         assert np.array_equal(mask_of(page), drawn)
         assert page.evaluate("() => window.flywheel.timer.seconds > 0")
@@ -104,9 +103,7 @@ def test_a_stroke_after_a_draft_whose_receipt_was_lost_survives_a_closed_tab(
     drawn = mask_of(page)
     context = page.context
     page.close()
-    page = context.new_page()
-    page.goto(server.url)
-    ready(page)
+    page = opened(context, server)
     assert current(page) == sample
     assert np.array_equal(mask_of(page), drawn)
     settle(page)

@@ -2,7 +2,9 @@
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -104,3 +106,15 @@ def test_both_scripts_run_on_a_tiny_set(
     monkeypatch.setattr(sys, "argv", ["click_latency.py", "--repeat", "1", "--model", str(folder / "model")])
     latency.main()
     assert "| 96 x 96 |" in capsys.readouterr().out
+
+
+def test_runtimes_are_compared_where_they_are_installed(
+    scripts: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runtimes = scripts("click_runtimes")
+    monkeypatch.setattr(runtimes, "PAUSE", 0.0)
+    monkeypatch.setattr(sys, "argv", ["click_runtimes.py", "--size", "96x96", "--threads", "1", "--repeat", "4"])
+    runtimes.main()
+    text = capsys.readouterr().out
+    assert [line.split(" | ")[0] for line in text.splitlines()[2:5]] == ["| encoder", "| head", "| refiner"]
+    assert "of which head and refiner" in text

@@ -222,7 +222,7 @@ def test_missing_and_torn_files_are_told_with_their_cure(tmp_path: Path):
     shard = paths.shards / table["shard"].iloc[0]
     content = shard.read_bytes()
     shard.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataInvalid, match=r"not a readable shard .* dvc pull"):
+    with pytest.raises(DataInvalid, match=r"not a Parquet shard .* dvc pull"):
         read_samples(paths.shards, table)
     shard.unlink()
     with pytest.raises(DataInvalid, match="shard is missing; restore it with dvc pull"):

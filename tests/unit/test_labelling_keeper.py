@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from flywheel.labelling import keeper as keeping
+from flywheel.labelling.database import Database
+from flywheel.labelling.desk import Desk
 from flywheel.labelling.keeper import BUSY, HANDED_OVER, LABELLING, Keeper
 from flywheel.labelling.office import open_desk
-from flywheel.workspace import init_workspace
+from flywheel.workspace import Workspace, init_workspace
 from tests.unit.labelling_mill import LI, ZHANG, answer, make_folder
 
 PATIENCE = 60.0  # s, for a machine that has other work
@@ -22,14 +24,19 @@ def until(happened) -> bool:
     return bool(happened())
 
 
+def page(tmp_path: Path, *, asked: int, **label: float) -> tuple[Workspace, Desk, Database]:
+    """A workspace whose queue asks for some images, and the desk of its labelling page."""
+    ws = init_workspace(tmp_path / "mill", preset="demo")
+    make_folder(ws.root, asked=asked, known=0)
+    params = ws.params().label.model_copy(update={"known_share": 0.0, "second_share": 0.0, **label})
+    return ws, *open_desk(ws.paths, params, seed=0, language="en")
+
+
 def test_labels_finished_during_a_turn_are_handed_over_when_it_ends_though_nobody_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeping, "PAUSE", 0.2)
-    ws = init_workspace(tmp_path / "mill", preset="demo")
-    make_folder(ws.root, asked=2, known=0)
-    params = ws.params().label.model_copy(update={"known_share": 0.0, "second_share": 0.0})
-    desk, database = open_desk(ws.paths, params, seed=0, language="en")
+    ws, desk, database = page(tmp_path, asked=2)
     while (sample := desk.next(ZHANG, fresh=True)) is not None:
         desk.submit(ZHANG, sample, answer(f"uid-{sample}"))
     reports: list[dict] = []
@@ -47,10 +54,7 @@ def test_labels_finished_during_a_turn_are_handed_over_when_it_ends_though_nobod
 def test_a_label_disputed_after_the_hand_over_does_not_hold_the_next_queue_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ws = init_workspace(tmp_path / "mill", preset="demo")
-    make_folder(ws.root, asked=1, known=0)
-    params = ws.params().label.model_copy(update={"known_share": 0.0, "second_share": 0.0})
-    desk, database = open_desk(ws.paths, params, seed=0, language="en")
+    ws, desk, database = page(tmp_path, asked=1)
     sample = desk.next(ZHANG, fresh=True)
     assert sample is not None
     desk.submit(ZHANG, sample, answer("a" * 16))
@@ -74,10 +78,7 @@ def test_labels_that_waited_for_a_second_opinion_are_handed_over_though_nobody_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeping, "PAUSE", 0.2)
-    ws = init_workspace(tmp_path / "mill", preset="demo")
-    make_folder(ws.root, asked=2, known=0)
-    params = ws.params().label.model_copy(update={"known_share": 0.0, "second_share": 1.0, "lease_minutes": 0.1})
-    desk, database = open_desk(ws.paths, params, seed=0, language="en")
+    ws, desk, database = page(tmp_path, asked=2, second_share=1.0, lease_minutes=0.1)
     for person, uid in ((ZHANG, "a"), (ZHANG, "b"), (LI, "c")):
         sample = desk.next(person, fresh=True)
         assert sample is not None
