@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from flywheel.cli.show import number
+from tasks.show import number
 
 
 def interval(low_high: list[float] | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flywheel.child import lead
 from flywheel.cli.show import console, print_status
+from flywheel.cli.show import number as number
 from flywheel.cli.show import print_json as print_json
 from flywheel.cli.show import print_turn as print_turn
 from flywheel.errors import FlywheelError
