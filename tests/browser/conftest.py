@@ -34,7 +34,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def person(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
-    """Opens the page as somebody in a browser of their own; fails when the page said or asked what it should not."""
+    """Opens the page as somebody in a browser of their own; fails when the page said or asked what it should not.
+
+    Drafts stay with a name: files take names of their own, so that they pass in any order.
+    """
     contexts: list[BrowserContext] = []
     said: list[str] = []
     asked: list[str] = []

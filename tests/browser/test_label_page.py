@@ -22,7 +22,7 @@ from tests.browser.label_mill import (
 
 
 def test_everything_works_without_a_mouse(person: Callable[..., Page], server: Server) -> None:
-    page = person("li")
+    page = person("lin")
     keys = page.keyboard
     stain, knot = index_of(page, "stain"), index_of(page, "knot")
     keys.press(str(stain))
@@ -69,7 +69,7 @@ def test_everything_works_without_a_mouse(person: Callable[..., Page], server: S
 
 
 def test_the_page_speaks_chinese_and_keeps_it(person: Callable[..., Page]) -> None:
-    page = person("wang")
+    page = person("qian")
     page.locator("#language").click()
     for words in ("提交", "无缺陷", "缺陷类别", "污渍", "断纱"):
         expect(page.locator("#side")).to_contain_text(words)
@@ -90,7 +90,7 @@ def test_the_page_speaks_chinese_and_keeps_it(person: Callable[..., Page]) -> No
 
 
 def test_the_wheel_zooms_to_the_cursor_and_a_strip_has_a_minimap(person: Callable[..., Page]) -> None:
-    page = person("wang")
+    page = person("qian")
     for _ in range(14):
         if page.evaluate("() => window.flywheel.image.width") == WIDE[1]:
             break
@@ -118,7 +118,7 @@ def test_the_wheel_zooms_to_the_cursor_and_a_strip_has_a_minimap(person: Callabl
 
 
 def test_contrast_changes_the_picture_and_not_the_label(person: Callable[..., Page]) -> None:
-    page = person("wang")
+    page = person("qian")
     look = "() => Array.from(window.flywheel.picture.context.getImageData(0, 0, 64, 48).data)"
     plain = page.evaluate(look)
     spread = []
@@ -135,7 +135,7 @@ def test_contrast_changes_the_picture_and_not_the_label(person: Callable[..., Pa
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
 def test_nothing_is_cut_off_and_text_is_readable(person: Callable[..., Page], width: int, height: int) -> None:
     """Contrast of text and ground after WCAG 2.1 (4.5 for text of this size)."""
-    page = person("wang", viewport={"width": width, "height": height})
+    page = person("qian", viewport={"width": width, "height": height})
     assert page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == [
         width,
         height,

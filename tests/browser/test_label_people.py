@@ -25,7 +25,7 @@ from tests.browser.label_mill import (
 
 
 def test_two_browsers_never_hold_one_image(person: Callable[..., Page]) -> None:
-    pages = [person("zhang"), person("li")]
+    pages = [person("zhao"), person("liu")]
     seen: list[str] = []
     for _ in range(3):
         held = [current(page) for page in pages]
@@ -186,7 +186,7 @@ def test_a_server_that_is_told_to_end_does_not_wait_for_half_a_request(tmp_path:
 
 
 def test_a_flagged_image_reaches_the_reviewer_who_corrects_it(person: Callable[..., Page], server: Server) -> None:
-    page = person("li")
+    page = person("jin")
     page.keyboard.press("r")
     drag(page, (5, 5), (24, 44))
     flagged = current(page)
