@@ -1,7 +1,7 @@
 """Clicks to a good mask (NoC) of the click model beside classical methods, on labelled data sets.
 
     python benchmarks/click_noc.py DATA --set NAME [--set NAME ...] [--limit 40] [--methods base,grabcut,walker]
-        [--hands centre,jittered] [--shapes DIR] [--fine-tune 20] [--tune-steps 150] [--scratch DIR]
+        [--hands centre,jittered] [--shapes DIR] [--fine-tune 20] [--tune-steps 600] [--tune-rate 3e-4] [--scratch DIR]
 
 DATA/NAME is an index-mask folder (images/, masks/, index.csv, classes.json). A region is a connected group of a class;
 --limit regions are drawn, fixed by --seed, from images of groups that no fine-tuning saw. The user clicks the middle of
@@ -38,7 +38,6 @@ SCRATCH = Path(__file__).parents[1] / "scratch" / "click_noc"
 HANDS = {"centre": EXACT, "jittered": JITTERED}
 METHODS = ("base", "blind", "shapes", "tuned", "grabcut", "walker")
 AFTER = (1, 2, 3, 5)
-TUNE_RATE = 3e-4
 
 
 class BlindClicker(Clicker):
@@ -52,7 +51,7 @@ class BlindClicker(Clicker):
 
 def tuned_folder(arguments: argparse.Namespace, name: str, chosen: Sequence[Labelled], classes: ClassTable) -> Path:
     """The model fine-tuned on the chosen images; made when it is not there."""
-    recipe = Recipe(arguments.tune_steps, 8, TUNE_RATE, frozen_norms=True)
+    recipe = Recipe(arguments.tune_steps, 8, arguments.tune_rate, frozen_norms=True)
     mark = fingerprint(model=file_sha256(arguments.model / WEIGHTS), ids=[one.id for one in chosen], **vars(recipe))
     out = arguments.scratch / "tuned" / f"{name}-{mark}"
     if not (out / CONFIG).exists():
@@ -149,7 +148,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=BASE, help="the model called base; default: the shipped one")
     parser.add_argument("--shapes", type=Path, help="folder of a model made with pretrain-click --kind shapes")
     parser.add_argument("--fine-tune", type=int, default=20, help="images whose groups are kept out of the test")
-    parser.add_argument("--tune-steps", type=int, default=150)
+    parser.add_argument("--tune-steps", type=int, default=600)
+    parser.add_argument("--tune-rate", type=float, default=3e-4, help="the highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scratch", type=Path, default=SCRATCH)
     arguments = parser.parse_args()
