@@ -36,7 +36,7 @@ browser:
 
 # files side by side, one thread each: on two cores that takes about half as long as one after the other
 test: setup browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Its requirements do not agree with ours, hence the environment of its own.
 $(STUDIO)/ready: infra/requirements-label-studio.txt | setup
