@@ -1,19 +1,26 @@
 """The check of the load benchmark finds what it is there to find."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flywheel.data.fabric import FABRIC_CLASSES
+from flywheel.data.fabric import FABRIC_CLASSES, draw_sample, write_folder
+from flywheel.data.shards import write_shard
+from flywheel.defect_click.clicker import Clicker
+from flywheel.defect_click.protocol import regions
+from flywheel.files import write_text
+from flywheel.labelling.images import UID
 from flywheel.labelling.runs import to_runs
-from flywheel.workspace import Workspace
+from flywheel.workspace import Workspace, init_workspace
 from tests.unit.labelling_mill import ZHANG, Office, answer, make_folder, square
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from label_load import faults
 from label_person import Diary
+from label_replay import label_again, queues
 
 STAIN = FABRIC_CLASSES.index("stain")
 
@@ -52,3 +59,31 @@ def test_lost_changed_and_unknown_labels_and_shared_images_are_found(office: Off
     assert f"image {told[first][0]}" not in words
     assert "two people held a at once" in words
     assert "held b" not in words
+
+
+def test_a_replayed_queue_is_counted_by_turn_and_clicked_towards_its_true_masks(tmp_path: Path) -> None:
+    ws = init_workspace(tmp_path / "mill", preset="demo")
+    FABRIC_CLASSES.save(ws.paths.classes)
+    cloth = [draw_sample(3, index, size=(96, 128), defect_rate=1.0) for index in range(3)]
+    write_folder(tmp_path / "truth", cloth)
+    ws.change_params({"label": {"oracle": str(tmp_path / "truth")}})
+    blank = np.zeros((96, 128), np.uint8)  # what was stored does not matter
+    labels = ("simulated-1-a", "simulated-2-b", "by a person")
+    drawn = [
+        replace(one, mask=blank, annotator="somebody", scores={UID: uid})
+        for one, uid in zip(cloth, labels, strict=True)
+    ]
+    write_shard(ws.paths.shards, "real", drawn)
+    rolls = sorted({f"{one.product},{one.group},train,hash\n" for one in cloth})
+    write_text(ws.paths.splits, "product,group,split,how\n" + "".join(rolls))
+    asked = queues(ws, FABRIC_CLASSES)
+    assert {turn: [one.id for one in images] for turn, images in asked.items()} == {1: [cloth[0].id], 2: [cloth[1].id]}
+    assert asked[1][0].mask is not None
+    np.testing.assert_array_equal(asked[1][0].mask, cloth[0].mask)
+    user = ws.params().simulated_user
+    cost = label_again(Clicker.load(None), asked[1], FABRIC_CLASSES, user, seed=0, what="turn 1")
+    wanted = len(list(regions(asked[1][0].mask, 1)))
+    assert (cost.labels, cost.regions, cost.wrong) == (1, wanted, wanted)  # the shipped model proposes no class
+    assert wanted <= cost.clicks <= wanted * user.most_clicks
+    expected = user.seconds_per_look + cost.clicks * user.seconds_per_click + wanted * user.seconds_per_class
+    assert cost.seconds(user) == pytest.approx(expected)
