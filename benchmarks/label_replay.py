@@ -3,13 +3,12 @@
     python benchmarks/label_replay.py -w demo/workspace
 
 The queues differ from turn to turn, so what their labels cost cannot be compared as it stands. Here the simulated user
-labels the queue of every turn once more, on a desk of its own that changes nothing, with the shipped click model and
-with each version that the workspace registered before that turn: the same images, regions and hand, only another model.
-For workspaces with `label.annotator: clicks`, as the demo's.
+clicks the queue of every turn once more, storing nothing, with the shipped click model and with each version that the
+workspace registered before that turn: the same images, regions and hand, only another model. For
+workspaces with `label.annotator: clicks`, as the demo's.
 """
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import mlflow.artifacts
 import numpy as np
 
 from flywheel.annotate.oracle import DatasetOracle
+from flywheel.annotate.simulated import modelled_seconds, turn_of
 from flywheel.click_champion import click_registry
 from flywheel.data.classes import IGNORE, ClassTable
 from flywheel.data.generation import labelled_rows
@@ -32,8 +32,6 @@ from flywheel.params import SimulatedUser
 from flywheel.progress import progress
 from flywheel.workspace import Workspace
 
-SIMULATED = re.compile(r"simulated-(\d+)-")
-
 
 @dataclass
 class Cost:
@@ -45,15 +43,14 @@ class Cost:
     wrong: int = 0
 
     def seconds(self, user: SimulatedUser) -> float:
-        looks = self.labels * user.seconds_per_look
-        return looks + self.clicks * user.seconds_per_click + self.wrong * user.seconds_per_class
+        return modelled_seconds(user, looks=self.labels, clicks=self.clicks, classes=self.wrong)
 
 
 def queues(ws: Workspace, classes: ClassTable) -> dict[int, list[Sample]]:
     """Images that the simulated user labelled, by turn, with their true masks. Raises SystemExit without any."""
     params = ws.params()
     drawn = read_samples(ws.paths.shards, labelled_rows(ws.paths))
-    turns = {one.id: int(found[1]) for one in drawn if (found := SIMULATED.match(str(one.scores.get(UID, ""))))}
+    turns = {one.id: turn for one in drawn if (turn := turn_of(str(one.scores.get(UID, "")))) is not None}
     if not turns:
         raise SystemExit(f"{ws.paths.root}: no label of the simulated user; run a turn with label.annotator: clicks")
     oracle = DatasetOracle(params.label.oracle, params.ingest.max_pixels)

@@ -4,6 +4,7 @@ It knows the answers (an oracle's masks) and uses them as a person uses the eyes
 when it is good enough. What it stores is the mask that its clicks made.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,6 +29,23 @@ from flywheel.progress import progress
 
 NAME = "simulated user"
 PERSON = Person(NAME, REVIEWER, NAME)  # reviewers may add classes
+_UID = re.compile(r"simulated-(\d+)-")
+
+
+def label_uid(turn: int, sample: str) -> str:
+    """Id of its label of a sample in a turn."""
+    return f"simulated-{turn}-{sample}"
+
+
+def turn_of(uid: str) -> int | None:
+    """The turn of a label by its id; None for a label that is not the simulated user's."""
+    found = _UID.match(uid)
+    return int(found[1]) if found else None
+
+
+def modelled_seconds(params: SimulatedUser, *, looks: int, clicks: int, classes: int) -> float:
+    """Its time for so many looks at an image, clicks and classes chosen by hand."""
+    return looks * params.seconds_per_look + clicks * params.seconds_per_click + classes * params.seconds_per_class
 
 
 class _Mouse:
@@ -61,7 +79,7 @@ def label_queue(desk: Desk, clicks: Clicks, truth: Annotator, params: SimulatedU
     answers = {one.id: one for one in truth.label([desk.gallery.sample(sample) for sample in wanted], known)}
     labels = []
     for sample in progress(_given(desk), "simulated user", total=len(wanted)):
-        uid = f"simulated-{desk.round.turn}-{sample}"
+        uid = label_uid(desk.round.turn, sample)
         if sample in answers and desk.journal.label(uid) is None:
             labels.append(desk.submit(PERSON, sample, answer(desk, clicks, answers[sample], params, uid, seed=seed)))
         else:  # it knows no answer, or a reviewer sent its label back
@@ -94,7 +112,6 @@ def answer(desk: Desk, clicks: Clicks, truth: Sample, params: SimulatedUser, uid
         mask[found.mask & (mask == BACKGROUND)] = index
         count += found.clicks
         renamed += not mouse.classes or mouse.classes[0][0] != table.name(index)
-    seconds = params.seconds_per_look + count * params.seconds_per_click + renamed * params.seconds_per_class
     return Answer(
         uid=uid,
         mask=mask,
@@ -104,6 +121,6 @@ def answer(desk: Desk, clicks: Clicks, truth: Sample, params: SimulatedUser, uid
         flagged=False,
         clicks=count,
         corrections=renamed,
-        seconds=seconds,
+        seconds=modelled_seconds(params, looks=1, clicks=count, classes=renamed),
         started_from="",
     )

@@ -1,4 +1,4 @@
-"""The check of the load benchmark finds what it is there to find."""
+"""The check of the load benchmark finds what it is there to find; a replayed queue is the one that was labelled."""
 
 import sys
 from dataclasses import replace
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flywheel.annotate.simulated import label_uid
 from flywheel.data.fabric import FABRIC_CLASSES, draw_sample, write_folder
 from flywheel.data.shards import write_shard
 from flywheel.defect_click.clicker import Clicker
@@ -68,7 +69,7 @@ def test_a_replayed_queue_is_counted_by_turn_and_clicked_towards_its_true_masks(
     write_folder(tmp_path / "truth", cloth)
     ws.change_params({"label": {"oracle": str(tmp_path / "truth")}})
     blank = np.zeros((96, 128), np.uint8)  # what was stored does not matter
-    labels = ("simulated-1-a", "simulated-2-b", "by a person")
+    labels = (label_uid(1, cloth[0].id), label_uid(2, cloth[1].id), "by a person")
     drawn = [
         replace(one, mask=blank, annotator="somebody", scores={UID: uid})
         for one, uid in zip(cloth, labels, strict=True)
