@@ -12,6 +12,8 @@ import pytest
 from flywheel.child import LEADER_VARIABLE, RUNNING, end_leftover, run_child
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+VARIABLE = f"{LEADER_VARIABLE}_OF_A_TEST"  # a turn of a test beside these ends what bears the real name
+CHILD = f"from flywheel import child; child.LEADER_VARIABLE = {VARIABLE!r}"
 
 
 def gone(pid: int, seconds: float = 10) -> bool:
@@ -54,12 +56,9 @@ def test_an_interrupted_parent_ends_the_whole_group(tmp_path: Path) -> None:
 def test_a_stage_ends_when_its_leader_is_killed() -> None:
     leader = subprocess.Popen(SLEEP, stdout=subprocess.PIPE)
     assert leader.stdout and leader.stdout.readline() == b"up\n"
-    follow = (
-        "import time; from flywheel.child import follow_leader\n"
-        "follow_leader(); print('up', flush=True); time.sleep(60)"
-    )
+    follow = f"import time; {CHILD}\nchild.follow_leader(); print('up', flush=True); time.sleep(60)"
     stage = subprocess.Popen(
-        [sys.executable, "-c", follow], env=os.environ | {LEADER_VARIABLE: str(leader.pid)}, stdout=subprocess.PIPE
+        [sys.executable, "-c", follow], env=os.environ | {VARIABLE: str(leader.pid)}, stdout=subprocess.PIPE
     )
     assert stage.stdout and stage.stdout.readline() == b"up\n"
     leader.kill()
@@ -91,11 +90,11 @@ def test_the_next_turn_ends_what_a_killed_one_left(tmp_path: Path) -> None:
 def test_a_leader_ends_the_followers_of_leaders_that_are_gone() -> None:
     gone_leader = subprocess.Popen([sys.executable, "-c", ""])
     gone_leader.wait()
-    orphan = subprocess.Popen(SLEEP, env=os.environ | {LEADER_VARIABLE: str(gone_leader.pid)}, stdout=subprocess.PIPE)
-    mine = subprocess.Popen(SLEEP, env=os.environ | {LEADER_VARIABLE: str(os.getpid())}, stdout=subprocess.PIPE)
+    orphan = subprocess.Popen(SLEEP, env=os.environ | {VARIABLE: str(gone_leader.pid)}, stdout=subprocess.PIPE)
+    mine = subprocess.Popen(SLEEP, env=os.environ | {VARIABLE: str(os.getpid())}, stdout=subprocess.PIPE)
     for process in (orphan, mine):
         assert process.stdout and process.stdout.readline() == b"up\n"
-    subprocess.run([sys.executable, "-c", "from flywheel.child import lead; lead()"], check=True)
+    subprocess.run([sys.executable, "-c", f"{CHILD}; child.lead()"], check=True)
     assert orphan.wait(timeout=10) < 0
     assert mine.poll() is None
     mine.kill()
