@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flywheel import child
 from flywheel.child import LEADER_VARIABLE, RUNNING, end_leftover, run_child
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
@@ -19,7 +20,10 @@ CHILD = f"from flywheel import child; child.LEADER_VARIABLE = {VARIABLE!r}"
 def gone(pid: int, seconds: float = 10) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.1)
     return False
@@ -64,6 +68,21 @@ def test_a_stage_ends_when_its_leader_is_killed() -> None:
     leader.kill()
     leader.wait()
     assert stage.wait(timeout=10) == 1
+
+
+def test_a_leader_that_ends_while_it_is_looked_at_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    leader = psutil.Process()
+    monkeypatch.setattr(child.psutil, "Process", lambda pid: leader)
+    monkeypatch.setattr(leader, "is_running", lambda: True)
+    monkeypatch.setattr(leader, "status", lambda: (_ for _ in ()).throw(psutil.NoSuchProcess(leader.pid)))
+    monkeypatch.setattr(child.os, "_exit", ended.append)
+    monkeypatch.setenv(LEADER_VARIABLE, str(leader.pid))
+    child.follow_leader()
+    until = time.monotonic() + 10
+    while not ended and time.monotonic() < until:
+        time.sleep(0.01)
+    assert ended == [1]
 
 
 def test_the_next_turn_ends_what_a_killed_one_left(tmp_path: Path) -> None:
