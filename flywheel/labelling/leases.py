@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flywheel.errors import LabelConflict
+from flywheel.errors import LabelConflict, NotSignedIn
 from flywheel.labelling.database import Database
 
 
@@ -24,9 +24,14 @@ class Leases:
         self._database, self._clock, self.duration = database, clock, duration
 
     def take(self, sample: str, session: str, person: str) -> Lease:
-        """Take the image, or renew this session's lease of it. Raises LabelConflict when another session has it."""
+        """Take the image, or renew this session's lease of it. Raises LabelConflict when another session has it.
+
+        Raises NotSignedIn when the session ended after the request began: nobody would ever give the image back.
+        """
         now = self._clock()
         with self._database.transaction() as database:
+            if database.execute("SELECT 1 FROM sessions WHERE session = ? AND expires <= ?", (session, now)).fetchone():
+                raise NotSignedIn(f"{person} has signed out; sign in first")
             row = database.execute("SELECT * FROM leases WHERE sample = ?", (sample,)).fetchone()
             if row and row["session"] != session and row["expires"] > now:
                 raise LabelConflict(

@@ -46,8 +46,8 @@ def routes(service: Service) -> APIRouter:
     @router.delete("/session")
     def sign_out(request: Request, response: Response) -> dict[str, str]:
         person = service.person(request)
+        service.sessions.sign_out(person)  # first, so that a request on its way takes no image again
         service.desk.leases.give_back_all(person.session)
-        service.sessions.sign_out(person)
         response.delete_cookie(info.cookie, path="/")
         return {}
 

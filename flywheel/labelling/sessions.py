@@ -10,6 +10,7 @@ from flywheel.labelling.database import Database
 from flywheel.labelling.tokens import REVIEWER, Token, check_name, digest_of, find_token
 
 LASTS = 12 * 3600.0  # s without a request after which one has to sign in again
+REMEMBERED = 600.0  # s that an ended session stays known, so that a request of it that is late takes no image
 ACTIVE = 120.0  # s since the last request in which a person counts as being there
 ATTEMPTS, WINDOW = 10, 60.0  # failed sign-ins from an address in so many seconds after which it has to wait
 
@@ -65,7 +66,7 @@ class Sessions:
         secret = secrets.token_urlsafe(32)
         person = Person(name, role, digest_of(secret))
         with self._database.transaction() as database:
-            database.execute("DELETE FROM sessions WHERE expires < ?", (now,))
+            database.execute("DELETE FROM sessions WHERE expires < ?", (now - REMEMBERED,))
             database.execute(
                 "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)",
                 (person.session, name, role, digest, now + LASTS, now),
@@ -92,10 +93,16 @@ class Sessions:
         return any(token.digest == digest and token.role == role for token in self._tokens)
 
     def sign_out(self, person: Person) -> None:
+        now = self._clock()
         with self._database.transaction() as database:
-            database.execute("DELETE FROM sessions WHERE session = ?", (person.session,))
+            database.execute(
+                "UPDATE sessions SET expires = ? WHERE session = ? AND expires > ?", (now, person.session, now)
+            )
 
     def present(self) -> list[str]:
         """Names of the people who are there now."""
-        rows = self._database.rows("SELECT DISTINCT person FROM sessions WHERE seen > ?", self._clock() - ACTIVE)
+        now = self._clock()
+        rows = self._database.rows(
+            "SELECT DISTINCT person FROM sessions WHERE seen > ? AND expires > ?", now - ACTIVE, now
+        )
         return sorted(row["person"] for row in rows)

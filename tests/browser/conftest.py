@@ -65,5 +65,6 @@ def person(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
         for at in (one for one in servers if one.process.poll() is None):  # signing out gives the images back
             context.request.delete(f"{at.url}/api/session", data={}, headers={"Origin": at.url})
         context.close()
+    assert [held for at in servers if at.process.poll() is None for held in at.held()] == []  # for the tests to come
     assert said == []
     assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "blob:"))] == []

@@ -3,10 +3,12 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from flywheel.data.classes import ClassTable
 from flywheel.data.fabric import draw_sample, write_folder
 from flywheel.ingest.ingest import ingest
 from flywheel.labelling.clicker import CLASSICAL
+from flywheel.labelling.database import FILE_NAME
 from flywheel.labelling.events import LabelEvent
 from flywheel.labelling.journal import read_events
 from flywheel.workspace import Workspace, init_workspace
@@ -62,6 +65,11 @@ class Server:
         self.process.wait()
         with pytest.raises(urllib.error.URLError):
             urllib.request.urlopen(self.url, timeout=5)
+
+    def held(self) -> list[tuple[str, str]]:
+        """The images that lie on desks, each with whose."""
+        with closing(sqlite3.connect(self.ws.paths.labelling / FILE_NAME)) as database:
+            return database.execute("SELECT sample, person FROM leases").fetchall()
 
     def stop(self) -> None:
         self.process.terminate()

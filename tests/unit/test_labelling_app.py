@@ -5,7 +5,9 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -216,6 +218,26 @@ def test_signing_in_survives_a_restart_and_signing_out_does_not(service: Service
     assert again.get("/api/progress").status_code == 401
     assert next_image(signed_in(later, name="li"))["sample"] == sample  # signing out gave it back
     later.keeper.close()
+
+
+def test_a_draft_that_is_on_its_way_while_one_signs_out_takes_no_image(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = signed_in(service)
+    sample = next_image(client)["sample"]
+    leaving = browser(service)
+    leaving.cookies.update(dict(client.cookies))
+    checked = service.desk.checked
+
+    def slow(*values: Any) -> np.ndarray:
+        assert leaving.request("DELETE", "/api/session", json={}).status_code == 200
+        signed_in(service, name="li")
+        return checked(*values)
+
+    monkeypatch.setattr(service.desk, "checked", slow)
+    assert client.put(f"/api/samples/{sample}/draft", json=draft(0)).status_code == 401
+    assert service.desk.leases.current() == {}
+    assert service.sessions.present() == ["li"]
 
 
 def test_an_image_is_shown_only_to_the_one_who_has_it(with_tokens: Service) -> None:
