@@ -4,8 +4,9 @@
 
 Chromium opens the labelling page and clicks towards the true masks of simulated cloth, without previews. A time begins
 with the browser's pointerdown event and ends with the first task after the frame that shows the answer (a message that
-is posted while drawing). *At once*: the first click comes as soon as the image is shown, so that it waits for the
-model's look at the image as well; *first*: on a further region of an image; *later*: all that follow on a region.
+is posted while drawing); the page tells when that is, since a script that asked at every frame would take time itself.
+*At once*: the first click comes as soon as the image is shown, so that it waits for the model's look at the image as
+well; *first*: on a further region of an image; *later*: all that follow on a region.
 """
 
 import argparse
@@ -30,13 +31,18 @@ READY = "() => document.body.dataset.ready !== undefined && !window.flywheel.bus
 WATCH = """() => {
   const app = window.flywheel;
   window.times = [];
+  let told = null;
+  window.timed = () => new Promise((done) => (told = done));
   let begun = 0;
   addEventListener("pointerdown", () => (begun = performance.now()), { capture: true });
   app.signals.on("drawn", () => {
     if (!begun || app.clickLine.busy) return;
     const from = begun, channel = new MessageChannel();
     begun = 0;
-    channel.port1.onmessage = () => window.times.push(performance.now() - from);
+    channel.port1.onmessage = () => {
+      window.times.push(performance.now() - from);
+      told?.();
+    };
     channel.port2.postMessage(0);
   });
 }"""
@@ -70,9 +76,9 @@ def click_region(page: Page, truth: np.ndarray, rng: np.random.Generator) -> lis
         if wanted is None:
             break
         place = page.evaluate(PLACE, [wanted.row, wanted.column])
-        known = page.evaluate("() => window.times.length")
+        page.evaluate("() => { window.answer = window.timed(); }")
         page.mouse.click(*place, button="left" if wanted.positive else "right")
-        page.wait_for_function("known => window.times.length > known", arg=known)
+        page.evaluate("() => window.answer")
         times.append(page.evaluate("() => window.times.at(-1)"))
         inside = live_region(page, truth.shape)
         page.wait_for_timeout(PAUSE)

@@ -4,11 +4,13 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flywheel.compute_thread import compute
 from flywheel.errors import FlywheelError
 from flywheel.labelling.images import Gallery
 from flywheel.labelling.lru import Lru
@@ -48,7 +50,7 @@ class Champion:
             name, segmenter = self._model
             found = self._masks.get((name, sample))
             if found is None:
-                mask = segmenter.predict_mask(self._gallery.pixels(sample))
+                mask = compute(partial(segmenter.predict_mask, self._gallery.pixels(sample)))
                 found = FirstMask(name, mask, segmenter.config.classes)
                 self._masks.put((name, sample), found)
             return found
@@ -70,4 +72,4 @@ class Champion:
 def _load(folder: Path) -> "Segmenter":
     from flywheel.segmenter.model import load_segmenter  # torch, which a page without a champion can do without
 
-    return load_segmenter(folder)
+    return compute(partial(load_segmenter, folder))

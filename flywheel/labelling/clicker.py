@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+
+from flywheel.compute_thread import compute
 
 CLASSICAL: Final = "classical"
 Kind = Literal["champion", "base", "folder", "classical"]
@@ -91,4 +94,4 @@ def _classical() -> ChosenClicker:
 def _learned(kind: Kind, name: str, folder: Path) -> ChosenClicker:
     from flywheel.defect_click.clicker import Clicker as DefectClick
 
-    return ChosenClicker(kind, name, DefectClick.load(folder))
+    return ChosenClicker(kind, name, compute(partial(DefectClick.load, folder)))

@@ -10,9 +10,11 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from flywheel.compute_thread import compute
 from flywheel.errors import DataInvalid, FlywheelError, TooBusy
 from flywheel.labelling.clicker import ChosenClicker, Click, Proposer, Seen
 from flywheel.labelling.images import Gallery
@@ -69,7 +71,7 @@ class Clicks:
     def prepare(self, sample: str) -> None:
         """Compute what the clicker keeps of an image, so that its first click is quick."""
         with self._model:
-            self._state(self.chosen, sample)
+            compute(partial(self._state, self.chosen, sample))
 
     def region(
         self, sample: str, clicks: Sequence[Click], start: np.ndarray | None, *, shown: str = "", wait: bool = True
@@ -92,8 +94,8 @@ class Clicks:
                 raise TooBusy("the click model is at work")
             try:
                 if probability is None:
-                    probability = self._computed(chosen, sample, clicks, start, versions)
-                proposed = self._proposed(chosen, sample, probability > 0.5) if wait else []
+                    probability = compute(partial(self._computed, chosen, sample, clicks, start, versions))
+                proposed = compute(partial(self._proposed, chosen, sample, probability > 0.5)) if wait else []
             finally:
                 self._model.release()
         return self._changed(versions[-1], probability > 0.5, shown, proposed)
