@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from flywheel.labelling.events import LabelEvent
 from flywheel.labelling.journal import read_events
@@ -183,6 +183,72 @@ def test_a_resting_pointer_previews_the_click_and_changes_nothing(person: Callab
     click(page, 40, 60)
     settle(page)
     assert mask_of(page)[40, 60] == 1
+
+
+STALE = """async () => {  // values that change when all is drawn anew; clipped edges round otherwise
+  const frames = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const view = document.getElementById("view"), context = view.getContext("2d");
+  const read = () => context.getImageData(0, 0, view.width, view.height).data;
+  await frames();
+  const was = read();
+  window.flywheel.signals.tell("draw");
+  await frames();
+  return read().reduce((count, value, at) => count + (Math.abs(value - was[at]) > 8), 0);
+}"""
+
+
+def test_what_is_drawn_in_part_is_as_if_it_were_drawn_anew(person: Callable[..., Page]) -> None:
+    late: list[Route] = []
+    holding = False
+
+    def pass_or_hold(route: Route) -> None:
+        if holding:
+            late.append(route)
+        else:
+            route.continue_()
+
+    page = person("ren")
+    page.route("**/clicks", pass_or_hold)
+    page.keyboard.press("1")
+    for scale in (1.37, 0.43, 5.0):
+        page.evaluate("scale => window.flywheel.viewport.zoomTo(scale)", scale)
+        middle = page.evaluate(
+            "() => [window.flywheel.viewport.seen()].map((s) => [s.y + s.height / 2, s.x + s.width / 2])[0]"
+        )
+        here, near, there = ((middle[0] + by, middle[1] + 2 * by) for by in (0, 2, -9))
+        page.mouse.move(*place(page, *here))
+        page.wait_for_function("() => window.flywheel.clickLine.ghost")
+        assert page.evaluate(STALE) == 0, "preview"
+        for at, button in ((here, "left"), (there, "left"), (near, "right")):
+            holding = True
+            click(page, *at, button=button)
+            assert page.evaluate(STALE) == 0, "waiting click"
+            holding = False
+            while late:
+                late.pop().continue_()
+            settle(page)
+            assert page.evaluate(STALE) == 0, "answer"
+        for key in ("z", "z", "Control+Shift+z", "2", "n", "z", "x"):
+            page.keyboard.press(key)
+            assert page.evaluate(STALE) == 0, key
+    page.keyboard.press("b")
+    drag(page, here, there)
+    assert page.evaluate(STALE) == 0, "stroke"
+
+
+def test_only_what_changed_is_drawn(person: Callable[..., Page]) -> None:
+    page = person("yao")
+    page.keyboard.press("l")  # without previews
+    page.keyboard.press("1")
+    spot = "document.getElementById('view').getContext('2d')"
+    page.evaluate(STALE)  # nothing waits to be drawn
+    page.evaluate(f"() => {{ {spot}.fillStyle = '#ff00ff'; {spot}.fillRect(2, 2, 1, 1); }}")
+    click(page, 40, 60)
+    settle(page)
+    colour = f"() => Array.from({spot}.getImageData(2, 2, 1, 1).data)"
+    assert page.evaluate(colour) == [255, 0, 255, 255]
+    assert page.evaluate(STALE) == 3
+    assert page.evaluate(colour) != [255, 0, 255, 255]
 
 
 def test_keys_set_the_brush_and_the_masks_opacity(person: Callable[..., Page]) -> None:

@@ -209,7 +209,9 @@ export class App {
     this.overlay.update(this.editor, box ?? EMPTY);
     this.proposed = this.#named(this.editor.live?.proposed);
     this.autosave.touch();
-    for (const name of ["changed", "proposed", "draw"]) this.signals.tell(name);
+    this.signals.tell("changed");
+    this.signals.tell("proposed");
+    this.signals.tell("draw", box ?? EMPTY);
   }
 
   #named(proposed = []) {

@@ -1,6 +1,6 @@
 // Clicks: each goes to the server and comes back as a region. They are answered one after the other, and each is a step.
 
-import { isEmpty, patched } from "./box.js";
+import { EMPTY, isEmpty, patched } from "./box.js";
 import { fromRuns, toRuns } from "./runs.js";
 
 const REST = 120; // ms that the pointer rests before a preview is asked for
@@ -36,7 +36,7 @@ export class ClickLine {
     this.#round++;
     this.waiting = [];
     this.#forget();
-    if (had) this.app.signals.tell("draw");
+    if (had) this.app.signals.tell("draw", EMPTY);
     return had;
   }
 
@@ -47,7 +47,7 @@ export class ClickLine {
     this.waiting.push(click);
     this.#forget();
     editor.clicks++;
-    this.app.signals.tell("draw");
+    this.app.signals.tell("draw", EMPTY);
     this.#chain = this.#chain.then(() => this.#answer(editor, click, round));
     return true;
   }
@@ -66,7 +66,7 @@ export class ClickLine {
       if (round === this.#round) this.app.failed(error);
     } finally {
       if (round === this.#round) this.waiting.shift();
-      this.app.signals.tell("draw");
+      this.app.signals.tell("draw", EMPTY);
     }
   }
 
@@ -99,7 +99,7 @@ export class ClickLine {
   hover(row, column, positive) {
     if (this.ghost && (this.ghost.row !== row || this.ghost.column !== column)) {
       this.ghost = null;
-      this.app.signals.tell("draw");
+      this.app.signals.tell("draw", EMPTY);
     }
     clearTimeout(this.#timer);
     if (!this.app.settings.live || this.busy) return;
@@ -108,7 +108,7 @@ export class ClickLine {
 
   leave() {
     this.#forget();
-    this.app.signals.tell("draw");
+    this.app.signals.tell("draw", EMPTY);
   }
 
   async #preview(row, column, positive) {
@@ -119,7 +119,7 @@ export class ClickLine {
       const answer = await this.#ask(live, true);
       if (!answer || round !== this.#round || editor !== this.app.editor || this.busy) return;
       this.ghost = { row, column, crop: answer.crop, klass: live.klass };
-      this.app.signals.tell("draw");
+      this.app.signals.tell("draw", EMPTY);
     } catch {
       // a preview is worth nothing later
     }
