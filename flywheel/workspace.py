@@ -25,6 +25,7 @@ from flywheel import git
 from flywheel.child import LEADER_VARIABLE, end_leftover, run_child
 from flywheel.errors import ConfigError, StageFailed, StorageUnavailable, WorkspaceBusy, WorkspaceError
 from flywheel.files import gather, read_json, write_json, write_text
+from flywheel.openmp import spin_briefly
 from flywheel.params import Params, check_params, load_params
 from flywheel.paths import Paths
 
@@ -222,9 +223,8 @@ class Workspace:
             "DVC_NO_ANALYTICS": "1",
             "PYTHONUNBUFFERED": "1",
             LEADER_VARIABLE: str(os.getpid()),
-            # threads that wait may spin only briefly: beside another busy process, long spins stall a training
-            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),
         }
+        spin_briefly(environment)
         command = [sys.executable, "-m", "dvc", *arguments]
         for _ in range(20):  # DVC waits 3 s for its lock, then gives up
             code, lines = run_child(command, self.root, environment, self.paths.state, on_line)

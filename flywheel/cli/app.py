@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from flywheel import __version__
 from flywheel.cli import click_commands, commands, generator_commands, label_studio_commands, stage_commands
 from flywheel.errors import FlywheelError
+from flywheel.openmp import spin_briefly
 
 
 class Group(TyperGroup):
@@ -52,6 +53,7 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 def main() -> NoReturn:
     """Run the command line. An expected error is one line on stderr and an exit code, never a traceback."""
+    spin_briefly()
     try:
         app()
     except FlywheelError as err:

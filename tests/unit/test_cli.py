@@ -1,6 +1,7 @@
 """The command line: JSON for machines, one line for an error, the right exit code."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flywheel.data.fabric import draw_sample, write_folder
+from flywheel.openmp import SPIN_VARIABLE, SPINS
 from flywheel.workspace import Workspace, init_workspace
 
 
@@ -79,3 +81,18 @@ def test_a_typo_in_params_is_named(mill: Workspace) -> None:
     mill.paths.params.write_text(before)
     assert done.returncode == 2
     assert "synthesize.guid" in done.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="torch brings libgomp on Linux only")
+def test_threads_that_wait_stay_awake_only_briefly() -> None:
+    """OpenMP prints what it goes by when torch loads it: after the command line has set it."""
+    script = "from flywheel.cli import app; app.app = lambda: __import__('torch'); app.main()"
+    environment = {name: value for name, value in os.environ.items() if name != SPIN_VARIABLE}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment | {"OMP_DISPLAY_ENV": "VERBOSE"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"{SPIN_VARIABLE} = '{SPINS}'" in done.stderr
