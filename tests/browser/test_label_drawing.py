@@ -231,6 +231,12 @@ def test_what_is_drawn_in_part_is_as_if_it_were_drawn_anew(person: Callable[...,
         for key in ("z", "z", "Control+Shift+z", "2", "n", "z", "x"):
             page.keyboard.press(key)
             assert page.evaluate(STALE) == 0, key
+    for _ in range(3):
+        page.keyboard.press("Control+ArrowUp")
+    assert page.evaluate(STALE) == 0, "cursor of the keys"
+    page.mouse.move(*place(page, *here))
+    page.wait_for_function("row => window.flywheel.clickLine.ghost?.row === row", arg=int(here[0]))
+    assert page.evaluate(STALE) == 0, "pointer after keys"
     page.keyboard.press("b")
     drag(page, here, there)
     assert page.evaluate(STALE) == 0, "stroke"

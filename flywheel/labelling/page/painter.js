@@ -12,6 +12,7 @@ export class Painter {
   #asked = false;
   #all = true; // the next time everything is drawn, else what differs and this box
   #box = EMPTY;
+  #extras = false; // whether a tool's shape or the keys' cursor is shown
   #marks = new Map(); // the clicks that are shown, by what their marks look like
   #ghost = { of: null, canvas: null };
 
@@ -66,11 +67,12 @@ export class Painter {
   // Draw only where the stage differs from what it shows.
   #clip() {
     const { app, ratio, context } = this, { picture, editor, tool, cursor } = app;
-    const was = this.#ghost.of, all = this.#all || !picture || !editor || tool.draw || cursor.byKeys;
+    const was = this.#ghost.of, extras = Boolean(tool.draw || cursor.byKeys);
+    const all = this.#all || !picture || !editor || extras || this.#extras;
     const marks = editor ? this.#marksOf(editor) : new Map(), gone = this.#marks;
     const boxes = [this.#box];
     if (app.clickLine.ghost !== was) boxes.push(was?.crop, app.clickLine.ghost?.crop);
-    [this.#all, this.#box, this.#marks] = [false, EMPTY, marks];
+    [this.#all, this.#box, this.#marks, this.#extras] = [false, EMPTY, marks, extras];
     if (app.clickLine.ghost !== was) this.#ghost = { of: app.clickLine.ghost, canvas: null };
     if (all) return;
     const box = boxes.reduce(union, EMPTY), area = isEmpty(box) ? EMPTY : this.#onScreen(box);
